@@ -1,0 +1,112 @@
+//! The thread that owns state.db: applies committed entries in the machines (⑥ of the way of a
+//! write), as many per transaction as wait.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use pgraft_host::{Applied, Applier, Fault, Machines};
+use pgraft_replica::{Committed, Persist};
+use pgraft_store::{Disk, StateStore};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::event::{ApplierReport, Event};
+use crate::log_writer::chain;
+
+/// Entries in one transaction of state.db.
+const ENTRIES_MAX: usize = 1024;
+
+/// What the applier is asked to do, in order.
+#[derive(Debug)]
+pub(crate) enum ApplyJob {
+    /// Apply; answered by `Event::Applied`.
+    Apply(Vec<Committed>),
+    /// Go on with a received snapshot; answered by `Event::Switched`.
+    Switch { task: Persist, generation: u64 },
+}
+
+/// Handle of the thread; it ends when the handle is gone.
+pub(crate) struct ApplyThread {
+    jobs: Sender<ApplyJob>,
+}
+
+impl ApplyThread {
+    /// Starts the thread with an opened applier.
+    pub(crate) fn start(
+        machines: Arc<Machines>,
+        disk: Disk,
+        applier: Applier,
+        events: UnboundedSender<Event>,
+    ) -> std::io::Result<(ApplyThread, std::thread::JoinHandle<()>)> {
+        let (jobs, inbox) = channel();
+        let thread = Thread { machines, disk, inbox, events: events.clone() };
+        let run = move || {
+            if let Err(fault) = thread.run(applier) {
+                let _ended = events.send(Event::Failed(format!("apply: {}", chain(&fault))));
+            }
+        };
+        // Guests may use 1 MiB of native stack; leave room for the host's frames (WASM.md 4.1).
+        let builder = std::thread::Builder::new().name("pgraft-apply".to_owned());
+        let handle = builder.stack_size(4 << 20).spawn(run)?;
+        Ok((ApplyThread { jobs }, handle))
+    }
+
+    /// Hands over a job; a thread that ended has already reported why.
+    pub(crate) fn give(&self, job: ApplyJob) {
+        let _ended = self.jobs.send(job);
+    }
+}
+
+struct Thread {
+    machines: Arc<Machines>,
+    disk: Disk,
+    inbox: Receiver<ApplyJob>,
+    events: UnboundedSender<Event>,
+}
+
+impl Thread {
+    fn run(&self, mut applier: Applier) -> Result<(), Fault> {
+        let mut batch: Vec<Committed> = Vec::new();
+        while let Ok(job) = self.inbox.recv() {
+            let mut next = Some(job);
+            while let Some(job) = next.take() {
+                match job {
+                    ApplyJob::Apply(entries) => batch.extend(entries),
+                    ApplyJob::Switch { task, generation } => {
+                        assert!(batch.is_empty(), "a snapshot is installed with nothing in flight");
+                        applier = self.switch(applier, generation)?;
+                        let report = report(&applier);
+                        self.tell(Event::Switched { task, generation, report });
+                    }
+                }
+                if batch.len() < ENTRIES_MAX {
+                    next = self.inbox.try_recv().ok();
+                }
+            }
+            if !batch.is_empty() {
+                let applied: Vec<Applied> = applier.apply(&batch)?;
+                batch.clear();
+                self.tell(Event::Applied { applied, report: report(&applier) });
+            }
+        }
+        Ok(())
+    }
+
+    fn switch(&self, old: Applier, generation: u64) -> Result<Applier, Fault> {
+        drop(old.into_state());
+        let state = StateStore::open(&self.disk, generation).map_err(Fault::Open)?;
+        Applier::open(Arc::clone(&self.machines), state)
+    }
+
+    fn tell(&self, event: Event) {
+        let _driver_ended = self.events.send(event);
+    }
+}
+
+/// What the leader's duties need to know.
+pub(crate) fn report(applier: &Applier) -> ApplierReport {
+    ApplierReport {
+        outbox: applier.outbox(),
+        next_wake: applier.next_wake(),
+        digests: applier.digests(),
+    }
+}

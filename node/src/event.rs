@@ -1,0 +1,64 @@
+//! Everything that reaches the driver from inside the node.
+
+use bytes::Bytes;
+use pgraft_host::{Applied, Effect, Outcome};
+use pgraft_membership::Member;
+use pgraft_replica::{Entry, Index, Message, NodeId, Persist, Refusal};
+use tokio::sync::oneshot;
+
+/// Something for the driver.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A request of the gateway.
+    Ask(Ask),
+    /// raft.db holds all persist tasks up to this number.
+    Persisted(u64),
+    /// Old entries from raft.db.
+    Fetched { low: Index, entries: Vec<Entry> },
+    /// raft.db points to the received snapshot.
+    Installed { task: Persist, generation: u64 },
+    /// The applier works on the received snapshot.
+    Switched { task: Persist, generation: u64, report: ApplierReport },
+    /// Entries were applied and their transaction is committed.
+    Applied { applied: Vec<Applied>, report: ApplierReport },
+    /// state.db is durable up to here.
+    Durable(Index),
+    /// The member list, read from the membership machine.
+    Members(Vec<Member>),
+    /// A complete snapshot lies in this generation's file.
+    SnapshotReceived { message: Message, generation: u64 },
+    /// Receiving failed; the file is gone.
+    SnapshotLost,
+    /// A snapshot of ours was delivered, or was not.
+    SnapshotSent { to: NodeId, delivered: bool },
+    /// A node wants to join: answered with genesis and its id.
+    Join { request: Bytes, reply: oneshot::Sender<Result<Bytes, String>> },
+    /// A thread failed; the node must stop.
+    Failed(String),
+    /// Stop: hand over leadership first when there is time.
+    Stop,
+}
+
+/// What the leader's duties need to know about the machines after a batch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ApplierReport {
+    /// Effects that wait to be performed.
+    pub(crate) outbox: Vec<Effect>,
+    /// The next time a machine wants to be woken, Unix milliseconds.
+    pub(crate) next_wake: Option<(String, u64)>,
+    /// Digests of the tables at an index.
+    pub(crate) digests: (Index, Vec<(u32, u128)>),
+}
+
+/// What the gateway asks of the driver. A dropped `reply` means: nobody waits any more.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Put an encoded command in the log.
+    Propose { command: Bytes, reply: oneshot::Sender<Result<(Index, Outcome), Refusal>> },
+    /// The index a linearizable read must wait for.
+    ReadIndex { reply: oneshot::Sender<Result<Index, Refusal>> },
+    /// Hand leadership over.
+    Transfer { to: Option<NodeId>, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// A report for people and programs.
+    Status { reply: oneshot::Sender<String> },
+}

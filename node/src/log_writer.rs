@@ -1,0 +1,172 @@
+//! The thread that owns raft.db: one transaction and one fsync for all that waits (③ of the way
+//! of a write). Any failure but a full disk ends the node; an fsync is never tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use pgraft_replica::{Fetch, Index, Persist};
+use pgraft_store::{Fault, LogStore};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock;
+use crate::event::Event;
+
+/// Jobs taken into one transaction.
+const JOBS_MAX: usize = 512;
+/// Milliseconds between two attempts on a full disk, and in all.
+const FULL_RETRY_MS: u64 = 250;
+const FULL_GIVE_UP_MS: u64 = 10_000;
+
+/// What the log writer is asked to do, in order.
+#[derive(Debug)]
+pub(crate) enum LogJob {
+    /// Make durable; answered by `Event::Persisted`.
+    Write(Persist),
+    /// Let a received snapshot take the place of log and state.
+    Install { task: Persist, generation: u64 },
+    /// Read old entries; answered by `Event::Fetched`.
+    Fetch(Fetch),
+    /// Entries below are not needed any more.
+    Truncate(Index),
+}
+
+/// Handle of the thread.
+#[derive(Clone)]
+pub(crate) struct LogWriter {
+    jobs: Sender<LogJob>,
+    /// CLOCK_BOOTTIME milliseconds at which the write in progress began; 0 = none.
+    busy_since: Arc<AtomicU64>,
+}
+
+impl LogWriter {
+    /// Starts the thread; it ends when the last handle is gone.
+    pub(crate) fn start(
+        store: LogStore,
+        events: UnboundedSender<Event>,
+    ) -> std::io::Result<(LogWriter, std::thread::JoinHandle<()>)> {
+        let (jobs, inbox) = channel();
+        let busy_since = Arc::new(AtomicU64::new(0));
+        let mut thread = Thread { store, inbox, events, busy_since: Arc::clone(&busy_since) };
+        let run = move || {
+            if let Err(fault) = thread.run() {
+                thread.tell(Event::Failed(format!("log writer: {}", chain(&fault))));
+            }
+        };
+        let handle = std::thread::Builder::new().name("pgraft-log".to_owned()).spawn(run)?;
+        Ok((LogWriter { jobs, busy_since }, handle))
+    }
+
+    /// Hands over a job; a thread that ended has already reported why.
+    pub(crate) fn give(&self, job: LogJob) {
+        let _ended = self.jobs.send(job);
+    }
+
+    /// Milliseconds that the write in progress has taken; 0 when there is none.
+    pub(crate) fn busy_ms(&self) -> u64 {
+        match self.busy_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => clock::boottime_ms().saturating_sub(since),
+        }
+    }
+}
+
+struct Thread {
+    store: LogStore,
+    inbox: Receiver<LogJob>,
+    events: UnboundedSender<Event>,
+    busy_since: Arc<AtomicU64>,
+}
+
+impl Thread {
+    fn run(&mut self) -> Result<(), Fault> {
+        let mut tasks = Vec::new();
+        while let Ok(job) = self.inbox.recv() {
+            self.busy_since.store(clock::boottime_ms(), Ordering::Relaxed);
+            let mut next = Some(job);
+            while let Some(job) = next.take() {
+                self.take(job, &mut tasks)?;
+                if tasks.len() < JOBS_MAX {
+                    next = self.inbox.try_recv().ok();
+                }
+            }
+            self.write(&mut tasks)?;
+            self.busy_since.store(0, Ordering::Relaxed);
+            self.tidy_up()?;
+        }
+        Ok(())
+    }
+
+    /// Writes are gathered; anything else first writes what was gathered, to keep the order.
+    fn take(&mut self, job: LogJob, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
+        match job {
+            LogJob::Write(task) => tasks.push(task),
+            LogJob::Truncate(index) => self.store.truncate_below(index),
+            LogJob::Fetch(fetch) => {
+                self.write(tasks)?;
+                let entries = self.store.read(fetch)?;
+                self.tell(Event::Fetched { low: fetch.low, entries });
+            }
+            LogJob::Install { task, generation } => {
+                self.write(tasks)?;
+                self.store.install(&task, generation)?;
+                self.tell(Event::Installed { task, generation });
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
+        let Some(number) = tasks.last().map(|task| task.number) else { return Ok(()) };
+        let began = clock::boottime_ms();
+        loop {
+            match self.store.write(tasks) {
+                Ok(()) => break,
+                Err(fault @ Fault::Full { .. }) => {
+                    if clock::boottime_ms() - began > FULL_GIVE_UP_MS {
+                        return Err(fault);
+                    }
+                    tracing::error!("disk full: nothing is acknowledged until space is free");
+                    std::thread::sleep(Duration::from_millis(FULL_RETRY_MS));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        tasks.clear();
+        self.tell(Event::Persisted(number));
+        Ok(())
+    }
+
+    /// Truncation and checkpoints wait for a quiet moment, off the acknowledgement path.
+    fn tidy_up(&mut self) -> Result<(), Fault> {
+        while self.store.idle()? {
+            match self.inbox.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(()),
+                Ok(job) => {
+                    let mut tasks = Vec::new();
+                    self.take(job, &mut tasks)?;
+                    self.write(&mut tasks)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, event: Event) {
+        let _driver_ended = self.events.send(event);
+    }
+}
+
+/// An error and all its sources on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,118 @@
+//! The threads that answer queries: read-only module instances on snapshots of state.db, beside
+//! the write path and never in it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use pgraft_host::{Answer, Fault, Machines, Querier};
+use pgraft_store::{Disk, StateReader};
+use tokio::sync::oneshot;
+
+use crate::log_writer::chain;
+use crate::rpc::{Failure, FailureKind};
+
+/// Threads that answer queries.
+const READERS: usize = 2;
+
+struct Query {
+    machine: String,
+    principal: String,
+    request: Vec<u8>,
+    reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+/// Handle of the reader threads; they end when the last handle is gone.
+#[derive(Clone)]
+pub(crate) struct Readers {
+    queries: Sender<Query>,
+    generation: Arc<AtomicU64>,
+}
+
+impl Readers {
+    /// Starts the threads on a generation of state.db.
+    pub(crate) fn start(
+        machines: &Arc<Machines>,
+        disk: &Disk,
+        generation: u64,
+    ) -> std::io::Result<(Readers, Vec<std::thread::JoinHandle<()>>)> {
+        let (queries, inbox) = channel();
+        let (inbox, generation) = (Arc::new(Mutex::new(inbox)), Arc::new(AtomicU64::new(generation)));
+        let mut handles = Vec::new();
+        for number in 0..READERS {
+            let thread = Thread {
+                machines: Arc::clone(machines),
+                disk: disk.clone(),
+                inbox: Arc::clone(&inbox),
+                generation: Arc::clone(&generation),
+            };
+            let builder = std::thread::Builder::new().name(format!("pgraft-read-{number}"));
+            handles.push(builder.stack_size(4 << 20).spawn(move || thread.run())?);
+        }
+        Ok((Readers { queries, generation }, handles))
+    }
+
+    /// Queries from here on read a received snapshot.
+    pub(crate) fn switch(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// Asks a machine, on the newest committed state of this node.
+    pub(crate) async fn query(
+        &self,
+        machine: String,
+        principal: String,
+        request: Vec<u8>,
+    ) -> Result<Answer, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let _ended = self.queries.send(Query { machine, principal, request, reply });
+        let stopping = || Failure::new(FailureKind::Stopping, "the node is stopping");
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+struct Thread {
+    machines: Arc<Machines>,
+    disk: Disk,
+    inbox: Arc<Mutex<Receiver<Query>>>,
+    generation: Arc<AtomicU64>,
+}
+
+impl Thread {
+    fn run(&self) {
+        let mut open: Option<(u64, Querier)> = None;
+        while let Some(query) = self.next() {
+            let Query { machine, principal, request, reply } = query;
+            let answer = self.querier(&mut open).and_then(|querier| {
+                querier.query(&machine, &principal, &request)
+            });
+            if answer.is_err() {
+                // A failed connection is not used again.
+                open = None;
+            }
+            let told = answer.map_err(|fault| {
+                tracing::error!(machine, fault = chain(&fault), "query failed");
+                Failure::new(FailureKind::Internal, format!("query failed: {}", chain(&fault)))
+            });
+            let _gone = reply.send(told);
+        }
+    }
+
+    fn next(&self) -> Option<Query> {
+        // A reader that panicked while it held the lock left nothing half-done behind.
+        let inbox = self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        inbox.recv().ok()
+    }
+
+    fn querier<'a>(&self, open: &'a mut Option<(u64, Querier)>) -> Result<&'a mut Querier, Fault> {
+        let wanted = self.generation.load(Ordering::Acquire);
+        let fresh = match open.take() {
+            Some((generation, querier)) if generation == wanted => (generation, querier),
+            _ => {
+                let reader = StateReader::open(&self.disk, wanted).map_err(Fault::Open)?;
+                (wanted, Querier::open(Arc::clone(&self.machines), reader)?)
+            }
+        };
+        Ok(&mut open.insert(fresh).1)
+    }
+}
