@@ -1,1 +1,80 @@
-//! Placeholder.
+//! What a replicated state machine is written with.
+//!
+//! A machine is a type that implements [`Machine`]; [`export!`] makes the module of it. All its
+//! state lives in [`storage`], an ordered keyspace of bytes that the host keeps inside the
+//! transaction of the log entry; it reads no clock and no random number but those of its
+//! [`Context`]. Compiled for `wasm32-unknown-unknown` the functions here are the host's; compiled
+//! for any other target they are a store in memory ([`native`]), so that the same machine runs
+//! in plain tests.
+//!
+//! Not here: the host's side, limits in force (they belong to the host), and any codec: what a
+//! command's bytes mean is the machine's own affair.
+//!
+//! # Building a module
+//!
+//! ```text
+//! RUSTFLAGS="-C link-arg=-zstack-size=131072" \
+//!     cargo build --release --target wasm32-unknown-unknown -p pgraft-example-counter
+//! ```
+//!
+//! The small stack matters: the host makes a fresh instance for each log entry, and clearing a
+//! stack of 1 MiB (the default) costs more than all the rest. The core module that cargo leaves
+//! in `target/wasm32-unknown-unknown/release/` becomes a component with `wit-component`.
+
+#![warn(missing_docs)]
+
+mod keyspace;
+mod machine;
+
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, missing_docs, reason = "generated: the boundary to the host is a C interface")]
+pub mod bindings;
+#[cfg(target_arch = "wasm32")]
+mod guest;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
+
+pub use keyspace::{Rows, Scan, prefix_end, scan, scan_keys, successor};
+pub use machine::{Machine, Result, each};
+
+#[cfg(target_arch = "wasm32")]
+pub use bindings::{
+    exports::pgraft::machine::guest::{Manifest, Progress},
+    pgraft::machine::{effects, events, log, storage, types::*},
+};
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use guest::Shim;
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::interface::{
+    Caller, Command, Context, Error, Manifest, Outcome, Progress, Trigger, effects, events, log,
+    storage,
+};
+
+impl Error {
+    /// A rejection. `code` must be at least 100: lower ones are the host's.
+    pub fn new(code: u32, message: impl Into<String>) -> Error {
+        Error { code, message: message.into() }
+    }
+}
+
+/// Makes a module of a [`Machine`]. Use it once, in the crate that is built as `cdylib`.
+///
+/// On other targets than `wasm32` it does nothing, so that the crate can also be a library.
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+macro_rules! export {
+    ($machine:ty) => {
+        type __PgraftMachine = $crate::Shim<$machine>;
+        $crate::bindings::export_component!(__PgraftMachine with_types_in $crate::bindings);
+    };
+}
+
+/// Makes a module of a [`Machine`]. Use it once, in the crate that is built as `cdylib`.
+///
+/// On other targets than `wasm32` it does nothing, so that the crate can also be a library.
+#[cfg(not(target_arch = "wasm32"))]
+#[macro_export]
+macro_rules! export {
+    ($machine:ty) => {};
+}

@@ -1,0 +1,175 @@
+//! A host in memory, for running machines in plain tests.
+//!
+//! [`Host`] owns one machine's keyspace and calls the machine the way the real host does: a
+//! batch of commands is one entry, a rejected command is undone, a query cannot write. Not here:
+//! fuel, memory limits and traps; a panic in the machine is a panic of the test.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use crate::{Command, Context, Error, Machine, Outcome, Result, Trigger};
+
+pub mod interface;
+mod state;
+
+pub use state::State;
+
+/// An event, as the machine emitted it: topic and payload.
+pub type Event = (Vec<u8>, Vec<u8>);
+
+/// An effect that the machine asked for and that nobody has answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The id under which [`Host::effect_done`] answers it.
+    pub id: u64,
+    /// What to do.
+    pub kind: String,
+    /// With what.
+    pub payload: Vec<u8>,
+}
+
+/// One machine over storage in memory.
+pub struct Host<M> {
+    state: State,
+    context: Context,
+    machine: PhantomData<M>,
+}
+
+impl<M: Machine> Default for Host<M> {
+    fn default() -> Self {
+        Host::new()
+    }
+}
+
+impl<M: Machine> Host<M> {
+    /// An empty keyspace at index 0, term 1, time 0. Nothing has run, not even `init`.
+    pub fn new() -> Host<M> {
+        let context = Context { index: 0, term: 1, time_ms: 0, seed: 0 };
+        Host { state: State::default(), context, machine: PhantomData }
+    }
+
+    /// Runs `init`; its writes are kept when it accepts.
+    ///
+    /// # Errors
+    /// What the machine said.
+    pub fn init(&mut self, config: &[u8]) -> Result<()> {
+        self.enter(0);
+        self.undone_when_rejected(|context| M::init(context, config))
+    }
+
+    /// From the next entry on, entries carry this term.
+    pub fn set_term(&mut self, term: u64) {
+        assert!(term >= self.context.term, "terms never go back");
+        self.context.term = term;
+    }
+
+    /// Applies one entry with one command. Time never goes back: an earlier one is raised.
+    pub fn apply(&mut self, time_ms: u64, payload: &[u8]) -> Outcome {
+        let mut outcomes = self.apply_batch(time_ms, &[payload]);
+        outcomes.pop().expect("one outcome per command")
+    }
+
+    /// Applies one entry with several commands.
+    ///
+    /// # Panics
+    /// When the machine does not return one outcome per command.
+    pub fn apply_batch(&mut self, time_ms: u64, payloads: &[&[u8]]) -> Vec<Outcome> {
+        let commands: Vec<Command> = payloads.iter().map(|payload| command(payload)).collect();
+        self.enter(time_ms);
+        let context = self.context;
+        let outcomes = self.state.lend(false, || M::apply_batch(&context, &commands));
+        assert_eq!(outcomes.len(), commands.len(), "one outcome per command");
+        self.state.forget_marks();
+        outcomes
+    }
+
+    /// Asks the machine whether it would take this command.
+    ///
+    /// # Errors
+    /// What the machine said.
+    pub fn check(&mut self, payload: &[u8]) -> Result<()> {
+        let context = self.context;
+        self.state.lend(true, || M::check(&context, &command(payload)))
+    }
+
+    /// Asks a question. A write of the machine panics.
+    ///
+    /// # Errors
+    /// What the machine said.
+    pub fn query(&mut self, request: &[u8]) -> Outcome {
+        let context = self.context;
+        self.state.lend(true, || M::query(&context, request))
+    }
+
+    /// Lets time pass: wakes the machine if it asked to be woken by then. False when it did not.
+    ///
+    /// # Errors
+    /// What the machine said.
+    pub fn wake(&mut self, time_ms: u64) -> Result<bool> {
+        if self.state.wake_at().is_none_or(|due| due > time_ms) {
+            return Ok(false);
+        }
+        self.state.clear_wake();
+        self.enter(time_ms);
+        self.undone_when_rejected(|context| M::react(context, &Trigger::Wake))?;
+        Ok(true)
+    }
+
+    /// Answers an effect.
+    ///
+    /// # Errors
+    /// What the machine said.
+    pub fn effect_done(&mut self, time_ms: u64, id: u64, outcome: Outcome) -> Result<()> {
+        self.state.effects_mut().retain(|effect| effect.id != id);
+        self.enter(time_ms);
+        let trigger = Trigger::EffectDone((id, outcome));
+        self.undone_when_rejected(|context| M::react(context, &trigger))
+    }
+
+    /// The events since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.state.take_events()
+    }
+
+    /// The effects that wait for an answer, oldest first.
+    pub fn effects(&self) -> &[Effect] {
+        self.state.effects()
+    }
+
+    /// When the machine wants to be woken, in unix ms.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.state.wake_at()
+    }
+
+    /// The time of the last entry, in unix ms.
+    pub fn time_ms(&self) -> u64 {
+        self.context.time_ms
+    }
+
+    /// All rows, for comparing two runs.
+    pub fn rows(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        self.state.rows()
+    }
+
+    fn enter(&mut self, time_ms: u64) {
+        self.context.index += 1;
+        self.context.time_ms = self.context.time_ms.max(time_ms);
+        // Any function of the index will do; the real one is a hash over cluster and machine too.
+        self.context.seed = self.context.index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn undone_when_rejected(&mut self, call: impl FnOnce(&Context) -> Result<()>) -> Result<()> {
+        let context = self.context;
+        let outcome = self.state.lend(false, || {
+            let mark = interface::storage::mark();
+            call(&context).inspect_err(|_: &Error| interface::storage::rollback_to(mark))
+        });
+        self.state.forget_marks();
+        outcome
+    }
+}
+
+fn command(payload: &[u8]) -> Command {
+    let caller = crate::Caller { principal: "test".to_owned(), session: 0, seq: 0 };
+    Command { caller, payload: payload.to_vec() }
+}
