@@ -7,8 +7,8 @@
 //! for any other target they are a store in memory ([`native`]), so that the same machine runs
 //! in plain tests.
 //!
-//! Not here: the host's side, limits in force (they belong to the host), and any codec: what a
-//! command's bytes mean is the machine's own affair.
+//! Not here: the host's side, and limits in force (they belong to the host). What a command's
+//! bytes mean is the machine's own affair; [`codec`] has primitives for those who want some.
 //!
 //! # Building a module
 //!
@@ -23,6 +23,7 @@
 
 #![warn(missing_docs)]
 
+pub mod codec;
 mod keyspace;
 mod machine;
 
