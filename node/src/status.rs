@@ -13,6 +13,9 @@ pub struct Status {
     pub leader_id: u64,
     /// This node leads, and a majority confirmed it within the last election timeout.
     pub is_leader: bool,
+    /// CLOCK_BOOTTIME nanoseconds until which `is_leader` may be believed; renewed with every
+    /// tick, so that a stopped process does not lead in its own shared memory for ever.
+    pub leader_until_ns: u64,
     /// Highest index known to be committed.
     pub commit: u64,
     /// Highest index applied to the state machines.

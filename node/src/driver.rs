@@ -1,0 +1,612 @@
+//! The driver: the one loop of a node that carries the replica's effects out.
+//!
+//! Dull by design. Everything that happens becomes an input of the replica; every effect goes to
+//! the thread, connection or waiter that it concerns. No decision is taken here that another
+//! replica would have to know about.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pgraft_host::{Applied, Command, Outcome};
+use pgraft_membership::{Member, Role as MemberRole};
+use pgraft_replica::{
+    Committed, Effects, Index, Input, Message, MessageKind, NodeId, Persist, Proposal, Refusal,
+    Replica, Role, RoleChange, Stop, Ticket,
+};
+use pgraft_transport::{Event as NetEvent, Refusal as NetRefusal, Tcp, Transport};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Duration, Instant, MissedTickBehavior};
+
+use crate::applier::{ApplyJob, ApplyThread};
+use crate::checkpointer::CheckpointThread;
+use crate::clock;
+use crate::duties::{Duties, Duty, MEMBERSHIP};
+use crate::event::{ApplierReport, Ask, Event};
+use crate::gateway::{Gateway, Leadership};
+use crate::join;
+use crate::log_writer::{LogJob, LogWriter};
+use crate::readers::Readers;
+use crate::report;
+use crate::snapshots::Snapshots;
+use crate::status::{State, Status, StatusBoard};
+
+/// Events handled in one turn: one turn's commands become one entry.
+const TURN_EVENTS_MAX: usize = 1024;
+/// Ticks between two looks at the leader's duties.
+const DUTY_TICKS: u64 = 10;
+
+/// Why the driver ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Asked to.
+    Stopped,
+    /// This node is not a member any more; starting again would not change that.
+    Removed,
+    /// A fault: the process or worker ends and is started again.
+    Failed(String),
+}
+
+/// Who waits for what the replica answers.
+enum Waiter {
+    Command(oneshot::Sender<Result<(Index, Outcome), Refusal>>),
+    Read(oneshot::Sender<Result<Index, Refusal>>),
+    Transfer(oneshot::Sender<Result<(), Refusal>>),
+    /// A duty of the leader.
+    Duty,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) replica: Replica,
+    pub(crate) transport: Transport<Tcp>,
+    pub(crate) net: mpsc::Receiver<NetEvent>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Event>,
+    pub(crate) own: mpsc::UnboundedSender<Event>,
+    pub(crate) log: LogWriter,
+    pub(crate) applier: ApplyThread,
+    pub(crate) checkpointer: CheckpointThread,
+    pub(crate) readers: Readers,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) gateway: Gateway,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) applied: watch::Sender<Index>,
+    pub(crate) board: Arc<dyn StatusBoard>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) report: ApplierReport,
+    pub(crate) genesis: Bytes,
+    pub(crate) incarnation: u128,
+    pub(crate) election_timeout: Duration,
+}
+
+/// The driver of one node.
+pub(crate) struct Driver {
+    parts: Parts,
+    waiters: HashMap<Ticket, Waiter>,
+    next_ticket: u64,
+    /// Tickets of entries that the applier works on, in order.
+    applying: std::collections::VecDeque<(Index, Vec<Ticket>)>,
+    proposals: Vec<Proposal>,
+    reads: Vec<Ticket>,
+    duties: Duties,
+    duty_in_flight: Option<Ticket>,
+    received_generation: Option<u64>,
+    ticks: u64,
+    last_tick_ms: u64,
+    stalled: bool,
+    transferring: Vec<Ticket>,
+    draining: Option<Instant>,
+    end: Option<End>,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Driver {
+        Driver {
+            parts,
+            waiters: HashMap::new(),
+            next_ticket: 0,
+            applying: std::collections::VecDeque::new(),
+            proposals: Vec::new(),
+            reads: Vec::new(),
+            duties: Duties::default(),
+            duty_in_flight: None,
+            received_generation: None,
+            ticks: 0,
+            last_tick_ms: clock::boottime_ms(),
+            stalled: false,
+            transferring: Vec::new(),
+            draining: None,
+            end: None,
+        }
+    }
+
+    /// Runs until the node stops, fails or is removed.
+    pub(crate) async fn run(mut self) -> End {
+        let tick = Duration::from_millis(pgraft_replica::limits::TICK_MS);
+        let mut ticker = tokio::time::interval(tick);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.meet_members();
+        self.publish();
+        while self.end.is_none() {
+            tokio::select! {
+                biased;
+                _ = ticker.tick() => self.tick(),
+                Some(event) = self.parts.net.recv() => self.heard(event),
+                Some(event) = self.parts.inbox.recv() => self.happened(event),
+            }
+            self.drain();
+            self.flush();
+        }
+        self.close();
+        self.end.expect("the loop ended because there is an end")
+    }
+
+    /// Takes what else is waiting: natural batching.
+    fn drain(&mut self) {
+        for _ in 0..TURN_EVENTS_MAX {
+            let Ok(event) = self.parts.net.try_recv() else { break };
+            self.heard(event);
+        }
+        for _ in 0..TURN_EVENTS_MAX {
+            let Ok(event) = self.parts.inbox.try_recv() else { break };
+            self.happened(event);
+        }
+    }
+
+    /// Hands the turn's commands and reads to the replica, in one input each.
+    fn flush(&mut self) {
+        if !self.proposals.is_empty() {
+            let proposals = std::mem::take(&mut self.proposals);
+            self.step(Input::Propose(proposals));
+        }
+        if !self.reads.is_empty() {
+            let reads = std::mem::take(&mut self.reads);
+            self.step(Input::Read(reads));
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        let now_ms = clock::boottime_ms();
+        let gap_ms = now_ms.saturating_sub(self.last_tick_ms);
+        self.last_tick_ms = now_ms;
+        if u128::from(gap_ms) > self.parts.election_timeout.as_millis() / 2 {
+            tracing::warn!(gap_ms, "this process did not run for a while");
+            self.step(Input::TimeJumped);
+        }
+        self.watch_disk();
+        self.step(Input::Tick { wall_ms: clock::wall_ms() });
+        if self.ticks.is_multiple_of(DUTY_TICKS) {
+            self.do_duties();
+        }
+        if self.draining.is_some_and(|until| Instant::now() >= until || !self.leads()) {
+            self.end.get_or_insert(End::Stopped);
+        }
+        self.publish();
+    }
+
+    fn watch_disk(&mut self) {
+        let for_ms = self.parts.log.busy_ms();
+        let stalled = u128::from(for_ms) > self.parts.election_timeout.as_millis() / 2;
+        if stalled || self.stalled {
+            let for_ms = if stalled { for_ms } else { 0 };
+            self.stalled = stalled;
+            self.step(Input::DiskStalled { for_ms });
+        }
+    }
+
+    /// Something came from the network.
+    fn heard(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Received(message) => self.step(Input::Received(message)),
+            NetEvent::Unreachable(peer) => self.step(Input::Unreachable(peer)),
+            NetEvent::Rpc { from: _, body, reply } => {
+                let gateway = self.parts.gateway.clone();
+                tokio::spawn(async move {
+                    let _gone = reply.send(gateway.serve_peer(body).await);
+                });
+            }
+            NetEvent::SnapshotBegin { from, message, sink } => {
+                tracing::info!(%from, "receiving snapshot");
+                let _gone = sink.send(self.parts.snapshots.receive(message));
+            }
+            NetEvent::RefusedBy { peer, why } => self.refused_by(peer, &why),
+            NetEvent::Join { request, reply } => {
+                let _gone = reply.send(self.admit(&request));
+            }
+        }
+    }
+
+    fn refused_by(&mut self, peer: NodeId, why: &NetRefusal) {
+        match why {
+            NetRefusal::Removed => self.step(Input::RemovedByPeers),
+            NetRefusal::IncarnationMismatch => {
+                let why = "another data directory with this node's id has been in the cluster; \
+                           remove the member and add it again";
+                self.end.get_or_insert(End::Failed(format!("node {peer} refuses us: {why}")));
+            }
+            other => tracing::warn!(%peer, why = ?other, "peer refuses us"),
+        }
+    }
+
+    /// A joining node learns genesis, its id, and whom to talk to.
+    fn admit(&self, request: &Bytes) -> Result<Bytes, String> {
+        let request = join::Request::decode(request).map_err(|error| error.to_string())?;
+        let mut members = self.parts.members.iter();
+        let known = members.find(|member| {
+            member.role != MemberRole::Gone && member.address == request.address
+        });
+        let Some(member) = known else {
+            return Err(format!("{} is not the address of a member; add it first", request.address));
+        };
+        let welcome = join::Welcome {
+            genesis: self.parts.genesis.clone(),
+            id: member.id,
+            peers: join::peers(&self.parts.members),
+        };
+        Ok(welcome.encode())
+    }
+
+    /// Something came from inside.
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Ask(ask) => self.asked(ask),
+            Event::Persisted(number) => self.step(Input::Persisted { number }),
+            Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }),
+            Event::Applied { applied, report } => self.applied(applied, report),
+            Event::Durable(index) => self.step(Input::StateDurable { index }),
+            Event::Members(members) => {
+                self.parts.members = members;
+                self.meet_members();
+            }
+            Event::SnapshotReceived { message, generation } => {
+                self.received_generation = Some(generation);
+                self.step(Input::Received(message));
+                if self.received_generation.take().is_some() {
+                    self.parts.snapshots.received(None);
+                }
+            }
+            Event::SnapshotLost => self.parts.snapshots.lost(),
+            Event::SnapshotSent { to, delivered } => {
+                self.step(Input::SnapshotSent { to, delivered });
+            }
+            Event::Installed { task, generation } => {
+                self.parts.applier.give(ApplyJob::Switch { task, generation });
+            }
+            Event::Switched { task, generation, report } => self.switched(&task, generation, report),
+            Event::Join { request, reply } => {
+                let _gone = reply.send(self.admit(&request));
+            }
+            Event::Failed(why) => {
+                self.end.get_or_insert(End::Failed(why));
+            }
+            Event::Stop => self.stop(),
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        match ask {
+            Ask::Propose { command, reply } => {
+                let ticket = self.wait(Waiter::Command(reply));
+                self.proposals.push(Proposal { ticket, command });
+            }
+            Ask::ReadIndex { reply } => {
+                let ticket = self.wait(Waiter::Read(reply));
+                self.reads.push(ticket);
+            }
+            Ask::Transfer { to, reply } => {
+                let ticket = self.wait(Waiter::Transfer(reply));
+                self.transferring.push(ticket);
+                self.step(Input::Transfer { ticket, to });
+            }
+            Ask::Status { reply } => {
+                let view = self.parts.replica.view();
+                let peers = self.parts.transport.status();
+                let text = report::json(&self.status(), &view, &self.parts.members, &peers);
+                let _gone = reply.send(text);
+            }
+        }
+    }
+
+    fn wait(&mut self, waiter: Waiter) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.waiters.insert(ticket, waiter);
+        ticket
+    }
+
+    fn step(&mut self, input: Input) {
+        let effects = self.parts.replica.step(input);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        // No `..` here: a new kind of effect must fail to compile until it is carried out.
+        let Effects {
+            send,
+            persist,
+            fetch,
+            pin_snapshot,
+            apply,
+            reads,
+            refused,
+            role,
+            truncate,
+            stop,
+        } = effects;
+        send.into_iter().for_each(|message| self.send(message));
+        persist.into_iter().for_each(|task| self.persist(task));
+        fetch.into_iter().for_each(|fetch| self.parts.log.give(LogJob::Fetch(fetch)));
+        pin_snapshot.into_iter().for_each(|to| self.pin(to));
+        self.apply(apply);
+        for (ticket, index) in reads {
+            self.answer_read(ticket, Ok(index));
+        }
+        refused.into_iter().for_each(|(ticket, why)| self.refuse(ticket, why));
+        if let Some(change) = role {
+            self.role_changed(&change);
+        }
+        if let Some(index) = truncate {
+            self.parts.log.give(LogJob::Truncate(index));
+        }
+        if let Some(why) = stop {
+            self.stop_because(&why);
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        if message.kind == MessageKind::Snapshot {
+            self.parts.snapshots.send(&self.parts.transport, message);
+        } else {
+            self.parts.transport.send(message);
+        }
+    }
+
+    fn persist(&mut self, task: Persist) {
+        if task.snapshot.is_none() {
+            return self.parts.log.give(LogJob::Write(task));
+        }
+        let generation = self.received_generation.take();
+        let generation = generation.expect("a snapshot is accepted only in the step that brought it");
+        self.parts.log.give(LogJob::Install { task, generation });
+    }
+
+    fn pin(&mut self, to: NodeId) {
+        if let Some(meta) = self.parts.snapshots.pin(to) {
+            self.step(Input::SnapshotPinned { to, meta });
+        }
+    }
+
+    fn apply(&mut self, mut entries: Vec<Committed>) {
+        if entries.is_empty() {
+            return;
+        }
+        for committed in &mut entries {
+            let tickets = std::mem::take(&mut committed.tickets);
+            self.applying.push_back((committed.entry.index, tickets));
+        }
+        self.parts.applier.give(ApplyJob::Apply(entries));
+    }
+
+    fn applied(&mut self, applied: Vec<Applied>, report: ApplierReport) {
+        self.parts.report = report;
+        let mut members_changed = false;
+        let mut last = None;
+        for one in applied {
+            last = Some(one.index);
+            members_changed |= one.conf.is_some()
+                || one.events.iter().any(|event| event.machine == MEMBERSHIP);
+            let (index, tickets) = self.applying.pop_front().expect("applied what was given");
+            assert_eq!(index, one.index, "the applier answers in order");
+            for (ticket, outcome) in tickets.into_iter().zip(one.outcomes) {
+                self.answer_command(ticket, index, outcome);
+            }
+        }
+        let Some(index) = last else { return };
+        self.step(Input::Applied { index });
+        self.parts.applied.send_replace(index);
+        if members_changed {
+            self.ask_members();
+        }
+    }
+
+    fn switched(&mut self, task: &Persist, generation: u64, report: ApplierReport) {
+        let meta = task.snapshot.as_ref().expect("a switch follows a snapshot");
+        tracing::info!(index = %meta.index, generation, "snapshot installed");
+        self.parts.report = report;
+        self.parts.readers.switch(generation);
+        self.parts.checkpointer.switch(generation);
+        self.parts.snapshots.received(Some(generation));
+        self.step(Input::Persisted { number: task.number });
+        self.step(Input::Applied { index: meta.index });
+        self.parts.applied.send_replace(meta.index);
+        self.ask_members();
+    }
+
+    /// Reads the member list in the background; it comes back as an event.
+    fn ask_members(&self) {
+        let (readers, own) = (self.parts.readers.clone(), self.parts.own.clone());
+        tokio::spawn(async move {
+            let query = pgraft_membership::Query::Members.encode();
+            let answer = readers.query(MEMBERSHIP.to_owned(), "sys:node".to_owned(), query).await;
+            match answer.map(|answer| answer.outcome) {
+                Ok(Ok(reply)) => {
+                    if let Ok(pgraft_membership::Reply::Members(members)) =
+                        pgraft_membership::Reply::decode(&reply)
+                    {
+                        let _ended = own.send(Event::Members(members));
+                    }
+                }
+                other => tracing::error!(?other, "the member list could not be read"),
+            }
+        });
+    }
+
+    /// The transport may talk to the members, and to nobody else.
+    fn meet_members(&mut self) {
+        let me = self.parts.replica.view().id;
+        let (peers, removed) = join::address_book(&self.parts.members, me);
+        self.parts.transport.set_peers(peers);
+        self.parts.transport.set_removed(removed);
+        let own = self.parts.members.iter().find(|member| member.id == me.get());
+        let known = own.map_or(0, |member| member.incarnation);
+        if known != 0 && known != self.parts.incarnation {
+            let why = format!("node id {me} belongs to another data directory");
+            self.end.get_or_insert(End::Failed(why));
+        }
+    }
+
+    fn answer_command(&mut self, ticket: Ticket, index: Index, outcome: Outcome) {
+        match self.waiters.remove(&ticket) {
+            Some(Waiter::Command(reply)) => {
+                let _gone = reply.send(Ok((index, outcome)));
+            }
+            Some(Waiter::Duty) => {
+                self.duty_in_flight = None;
+                if let Err(rejection) = outcome {
+                    tracing::info!(rejection = rejection.message, "a duty was rejected");
+                }
+            }
+            Some(_) | None => unreachable!("only commands and duties are applied"),
+        }
+    }
+
+    fn answer_read(&mut self, ticket: Ticket, answer: Result<Index, Refusal>) {
+        match self.waiters.remove(&ticket) {
+            Some(Waiter::Read(reply)) => {
+                let _gone = reply.send(answer);
+            }
+            _ => unreachable!("only reads are answered with an index"),
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, why: Refusal) {
+        match self.waiters.remove(&ticket) {
+            Some(Waiter::Command(reply)) => {
+                let _gone = reply.send(Err(why));
+            }
+            Some(Waiter::Read(reply)) => {
+                let _gone = reply.send(Err(why));
+            }
+            Some(Waiter::Transfer(reply)) => {
+                self.transferring.retain(|waiting| *waiting != ticket);
+                let _gone = reply.send(Err(why));
+            }
+            Some(Waiter::Duty) => {
+                tracing::debug!(?why, "a duty was refused");
+                self.duty_in_flight = None;
+            }
+            None => {}
+        }
+    }
+
+    fn role_changed(&mut self, change: &RoleChange) {
+        let RoleChange { role, term, leader } = *change;
+        tracing::info!(?role, term = %term, leader = leader.map(NodeId::get), "role");
+        self.parts.leadership.send_replace(Leadership::of(role, term.0, leader));
+        if role != Role::Leader {
+            for ticket in std::mem::take(&mut self.transferring) {
+                if let Some(Waiter::Transfer(reply)) = self.waiters.remove(&ticket) {
+                    let _gone = reply.send(Ok(()));
+                }
+            }
+        }
+        self.publish();
+    }
+
+    fn do_duties(&mut self) {
+        if !self.leads() || self.duty_in_flight.is_some() || self.draining.is_some() {
+            return;
+        }
+        let view = self.parts.replica.view();
+        let now_ms = clock::wall_ms();
+        let duty = self.duties.next(&view, &self.parts.members, &self.parts.report, now_ms);
+        let Some(duty) = duty else { return };
+        let ticket = self.wait(Waiter::Duty);
+        self.duty_in_flight = Some(ticket);
+        match duty {
+            Duty::Propose(command) => self.propose_duty(ticket, &command),
+            Duty::Reconfigure(change) => self.step(Input::ProposeConf { ticket, change }),
+        }
+    }
+
+    fn propose_duty(&mut self, ticket: Ticket, command: &Command) {
+        self.proposals.push(Proposal { ticket, command: command.encode() });
+    }
+
+    fn leads(&self) -> bool {
+        self.parts.leadership.borrow().own
+    }
+
+    /// A graceful stop hands leadership over first, so that nobody waits for an election.
+    fn stop(&mut self) {
+        if !self.leads() || self.parts.members.len() < 2 {
+            self.end.get_or_insert(End::Stopped);
+            return;
+        }
+        self.draining = Some(Instant::now() + self.parts.election_timeout);
+        let (reply, _nobody) = oneshot::channel();
+        let ticket = self.wait(Waiter::Transfer(reply));
+        self.transferring.push(ticket);
+        self.step(Input::Transfer { ticket, to: None });
+    }
+
+    fn stop_because(&mut self, why: &Stop) {
+        let end = match why {
+            Stop::Removed => End::Removed,
+            Stop::LogLost { commit, last } => End::Failed(format!(
+                "the cluster has committed index {commit}, but this log ends at {last}: acknowledged \
+                 entries were lost here (another disk, or an old copy). Move the data directory \
+                 away, remove the member and add it again"
+            )),
+            Stop::DiskStalled { for_ms } => {
+                End::Failed(format!("the disk has not answered for {for_ms} ms"))
+            }
+        };
+        self.end.get_or_insert(end);
+    }
+
+    fn close(&mut self) {
+        let closed = Leadership { closed: true, ..Leadership::default() };
+        self.parts.leadership.send_replace(closed);
+        self.parts.board.publish(&Status { pid: u64::from(std::process::id()), ..Status::default() });
+        self.parts.transport.shutdown();
+    }
+
+    fn publish(&self) {
+        self.parts.board.publish(&self.status());
+    }
+
+    fn status(&self) -> Status {
+        let view = self.parts.replica.view();
+        let state = match view.role {
+            Role::Follower => State::Follower,
+            Role::PreCandidate | Role::Candidate => State::Candidate,
+            Role::Leader => State::Leader,
+        };
+        let is_leader = view.role == Role::Leader;
+        let timeout_ns = u64::try_from(self.parts.election_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let active = view.peers.iter().filter(|peer| peer.active && peer.id != view.id);
+        Status {
+            node_id: view.id.get(),
+            state,
+            term: view.term.0,
+            leader_id: view.leader.map_or(0, NodeId::get),
+            is_leader,
+            leader_until_ns: if is_leader { clock::boottime_ns() + timeout_ns } else { 0 },
+            commit: view.committed.0,
+            applied: view.applied.0,
+            last_index: view.last_index.0,
+            first_index: view.first_index.0,
+            snapshot_index: view.first_index.0.saturating_sub(1),
+            members: (view.voters.len() + view.learners.len()) as u64,
+            voters: view.voters.len() as u64,
+            messages_sent: view.messages_sent,
+            heartbeats_sent: view.heartbeats_sent,
+            elections_started: view.elections_started,
+            replicated: active.map(|peer| peer.match_index.0).min().unwrap_or(view.committed.0),
+            errors: self.parts.gateway.errors(),
+            pid: u64::from(std::process::id()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a leader does without being asked: performs the effects of the outbox, wakes machines,
+//! promotes learners that have caught up, and puts digests into the log.
+//!
+//! Pure: looks at views, returns duties. Every duty is an ordinary proposal that any later leader
+//! may repeat, so nothing is lost with the leader that forgot.
+
+use bytes::Bytes;
+use pgraft_host::{Command, Effect};
+use pgraft_membership::{ConfRequest, ConfRequestKind, Member, Role};
+use pgraft_replica::limits::PROMOTE_LAG_ENTRIES_MAX;
+use pgraft_replica::{ConfChange, ConfChangeKind, Index, NodeId, View};
+
+use crate::event::ApplierReport;
+
+/// Name of the machine that owns the member list.
+pub(crate) const MEMBERSHIP: &str = "membership";
+/// Entries between two digest checks.
+const DIGEST_EVERY_ENTRIES: u64 = 4096;
+
+/// Something the leader should propose now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Duty {
+    /// A command for the log.
+    Propose(Command),
+    /// A configuration change, from the outbox.
+    Reconfigure(ConfChange),
+}
+
+/// What is in flight, so that a duty is not proposed twice in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Duties {
+    last_digest: Index,
+}
+
+impl Duties {
+    /// The next duty, if there is one. Called while nothing of ours is in flight.
+    pub(crate) fn next(
+        &mut self,
+        view: &View,
+        members: &[Member],
+        report: &ApplierReport,
+        now_ms: u64,
+    ) -> Option<Duty> {
+        if let Some(change) = report.outbox.iter().find_map(conf_change) {
+            return Some(change);
+        }
+        if let Some((machine, at_ms)) = &report.next_wake
+            && *at_ms <= now_ms
+        {
+            return Some(Duty::Propose(Command::Wake { machine: machine.clone() }));
+        }
+        promotion(view, members).or_else(|| self.digest(report))
+    }
+
+    fn digest(&mut self, report: &ApplierReport) -> Option<Duty> {
+        let (index, digests) = &report.digests;
+        if *index == Index::ZERO || self.last_digest.distance_to(*index) < DIGEST_EVERY_ENTRIES {
+            return None;
+        }
+        self.last_digest = *index;
+        Some(Duty::Propose(Command::Digest { index: *index, digests: digests.clone() }))
+    }
+}
+
+/// The configuration change that an effect asks for; its context finds the way back.
+fn conf_change(effect: &Effect) -> Option<Duty> {
+    if effect.kind != "conf-change" {
+        return None;
+    }
+    let request = ConfRequest::decode(&effect.payload).ok()?;
+    let change = |(kind, id): &(ConfRequestKind, u64)| {
+        let kind = match kind {
+            ConfRequestKind::AddVoter => ConfChangeKind::AddVoter,
+            ConfRequestKind::AddLearner => ConfChangeKind::AddLearner,
+            ConfRequestKind::Remove => ConfChangeKind::Remove,
+        };
+        Some((kind, NodeId::new(*id)?))
+    };
+    let changes = request.changes.iter().map(change).collect::<Option<Vec<_>>>()?;
+    let mut context = effect.machine.to_le_bytes().to_vec();
+    context.extend_from_slice(&effect.id.to_le_bytes());
+    Some(Duty::Reconfigure(ConfChange { changes, context: context.into() }))
+}
+
+/// A learner is promoted when it is connected and within reach of the end of the log.
+fn promotion(view: &View, members: &[Member]) -> Option<Duty> {
+    let ready = |id: u64| {
+        let peer = view.peers.iter().find(|peer| peer.id.get() == id);
+        peer.is_some_and(|peer| {
+            peer.active
+                && !peer.pending_snapshot
+                && peer.match_index > Index::ZERO
+                && peer.match_index.distance_to(view.last_index) <= PROMOTE_LAG_ENTRIES_MAX
+        })
+    };
+    let learner = members.iter().find(|member| member.role == Role::Learner && ready(member.id))?;
+    let promote = pgraft_membership::Command::Promote { id: learner.id };
+    Some(Duty::Propose(system_command(MEMBERSHIP, promote.encode())))
+}
+
+/// A command that the node itself gives.
+pub(crate) fn system_command(machine: &str, payload: impl Into<Bytes>) -> Command {
+    Command::Machine {
+        machine: machine.to_owned(),
+        principal: "sys:node".to_owned(),
+        session: 0,
+        seq: 0,
+        acked_below: 0,
+        payload: payload.into(),
+    }
+}

@@ -1,0 +1,117 @@
+//! A node from start to stop: opens its files, starts its threads, runs the driver.
+//!
+//! Threads: one for the driver, the connections and the clients (a current-thread runtime), one
+//! each for raft.db, state.db and its checkpoints, two for queries. They inherit the signal mask
+//! of whoever calls [`Node::start`].
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::data_dir::{DataDir, DataDirError};
+use crate::life;
+use crate::settings::{Settings, SettingsError};
+use crate::status::StatusBoard;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// No thread could be started.
+    #[error("start the node's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How a node ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A fault of this machine, in words; starting again may help.
+    Failed(String),
+    /// It is not a member of the cluster any more; starting again does not help.
+    Removed,
+}
+
+/// A running node. Dropping it stops it without handing over leadership.
+pub struct Node {
+    stop: watch::Sender<bool>,
+    ended: Arc<Mutex<Option<Ended>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Checks the settings, takes the data directory, and starts the node's threads. Everything
+    /// that may take time (opening files, joining) happens there.
+    ///
+    /// `wake` is called, on a thread of the node, when [`Node::ended`] becomes `Some`.
+    ///
+    /// # Errors
+    /// When the settings are wrong or the data directory is in use or a copy.
+    pub fn start(
+        settings: Settings,
+        board: Arc<dyn StatusBoard>,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Result<Node, StartError> {
+        settings.validate()?;
+        let dir = DataDir::open(&absolute(&settings.data_dir))?;
+        let (stop, stopping) = watch::channel(false);
+        let ended = Arc::new(Mutex::new(None));
+        let shared = Arc::clone(&ended);
+        let run = move || {
+            let end = life::live(&settings, dir, board, stopping);
+            if end.is_some() {
+                *shared.lock().unwrap_or_else(PoisonError::into_inner) = end;
+                wake();
+            }
+        };
+        let builder = std::thread::Builder::new().name("pgraft-node".to_owned());
+        let thread = builder.spawn(run).map_err(StartError::Thread)?;
+        Ok(Node { stop, ended, thread: Some(thread) })
+    }
+
+    /// How the node ended by itself, if it did.
+    pub fn ended(&self) -> Option<Ended> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let panicked = || Ended::Failed("the node's thread panicked".to_owned());
+            return Some(ended.get_or_insert_with(panicked).clone());
+        }
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The fault that ended the node, if there was one.
+    pub fn failure(&self) -> Option<String> {
+        match self.ended() {
+            Some(Ended::Failed(why)) => Some(why),
+            Some(Ended::Removed) | None => None,
+        }
+    }
+
+    /// Stops the node: leadership is handed over first, files are closed. Returns whether that
+    /// was finished within `patience`.
+    pub fn stop(mut self, patience: Duration) -> bool {
+        let _already_ended = self.stop.send(true);
+        let Some(thread) = self.thread.take() else { return true };
+        let (done, finished) = std::sync::mpsc::channel();
+        let join = move || {
+            let _result = thread.join();
+            let _gone = done.send(());
+        };
+        // A thread cannot be joined with a deadline; one more thread can be left behind.
+        match std::thread::Builder::new().name("pgraft-stop".to_owned()).spawn(join) {
+            Ok(_detached) => finished.recv_timeout(patience).is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+fn absolute(path: &PathBuf) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.clone())
+}

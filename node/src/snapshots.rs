@@ -1,0 +1,167 @@
+//! Snapshots on their way out and in: the data beside Raft's metadata (RAFT.md 2.5).
+//!
+//! Out: a read transaction of state.db is pinned when the replica asks, and streamed when the
+//! `Snapshot` message leaves. In: the stream is written to the next generation's file and
+//! verified before the message reaches the replica; then one transaction of raft.db makes it
+//! this node's state, or the file is removed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use pgraft_replica::{Message, NodeId, SnapshotMeta};
+use pgraft_store::{Disk, SnapshotSink, SnapshotSource};
+use pgraft_transport::{SnapshotPart, Tcp, Transport};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
+
+use crate::event::Event;
+use crate::log_writer::chain;
+
+/// Chunks between the thread that reads or writes the file and the connection.
+const CHUNKS_IN_FLIGHT: usize = 4;
+/// Snapshots pinned at a time: each holds the write-ahead log of state.db.
+const PINNED_MAX: usize = 2;
+
+/// The snapshots of a node.
+pub(crate) struct Snapshots {
+    disk: Disk,
+    generation: u64,
+    pinned: BTreeMap<NodeId, SnapshotSource>,
+    receiving: bool,
+    events: UnboundedSender<Event>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(disk: Disk, generation: u64, events: UnboundedSender<Event>) -> Snapshots {
+        Snapshots { disk, generation, pinned: BTreeMap::new(), receiving: false, events }
+    }
+
+    /// Pins the present state for a follower; `None` when that cannot be done now.
+    pub(crate) fn pin(&mut self, to: NodeId) -> Option<SnapshotMeta> {
+        if self.pinned.len() >= PINNED_MAX && !self.pinned.contains_key(&to) {
+            return None;
+        }
+        match SnapshotSource::open(&self.disk, self.generation) {
+            Ok(source) => {
+                let meta = source.meta();
+                self.pinned.insert(to, source);
+                Some(meta)
+            }
+            Err(fault) => {
+                tracing::warn!(%to, fault = chain(&fault), "snapshot could not be pinned");
+                None
+            }
+        }
+    }
+
+    /// Streams the pinned snapshot after its message; the outcome comes as an event.
+    pub(crate) fn send(&mut self, transport: &Transport<Tcp>, message: Message) {
+        let (to, events) = (message.to, self.events.clone());
+        let Some(source) = self.pinned.remove(&to) else {
+            let _ended = events.send(Event::SnapshotSent { to, delivered: false });
+            return;
+        };
+        let (transport, chunks) = (transport.clone(), read_ahead(source));
+        tokio::spawn(async move {
+            let index = message.snapshot.as_ref().map(|meta| meta.index.0);
+            tracing::info!(%to, index, "sending snapshot");
+            let result = transport.send_snapshot(message, chunks).await;
+            if let Err(error) = &result {
+                tracing::warn!(%to, error = chain(error), "snapshot was not delivered");
+            }
+            let _ended = events.send(Event::SnapshotSent { to, delivered: result.is_ok() });
+        });
+    }
+
+    /// Begins to receive; `None` when another snapshot is on its way.
+    pub(crate) fn receive(&mut self, message: Message) -> Option<Sender<SnapshotPart>> {
+        if self.receiving {
+            return None;
+        }
+        self.receiving = true;
+        let (parts, inbox) = channel(CHUNKS_IN_FLIGHT);
+        let (disk, generation) = (self.disk.clone(), self.generation + 1);
+        let events = self.events.clone();
+        let thread = std::thread::Builder::new().name("pgraft-snap".to_owned());
+        let run = move || receive(&disk, generation, message, inbox, &events);
+        match thread.spawn(run) {
+            Ok(_detached) => Some(parts),
+            Err(error) => {
+                tracing::error!(%error, "no thread to receive a snapshot");
+                self.receiving = false;
+                None
+            }
+        }
+    }
+
+    /// The received snapshot was installed, or was not wanted.
+    pub(crate) fn received(&mut self, installed: Option<u64>) {
+        self.receiving = false;
+        if let Some(generation) = installed {
+            self.generation = generation;
+            self.pinned.clear();
+        }
+        if let Err(fault) = pgraft_store::remove_other_generations(&self.disk, self.generation) {
+            tracing::warn!(fault = chain(&fault), "old state files could not be removed");
+        }
+    }
+
+    /// Receiving broke off; the file is already gone.
+    pub(crate) fn lost(&mut self) {
+        self.receiving = false;
+    }
+}
+
+/// Reads the source on a thread of its own, a few chunks ahead of the connection.
+fn read_ahead(mut source: SnapshotSource) -> Receiver<Result<Bytes, String>> {
+    let (chunks, inbox) = channel(CHUNKS_IN_FLIGHT);
+    std::thread::spawn(move || {
+        loop {
+            let next = match source.next_chunk() {
+                Ok(Some(chunk)) => Ok(chunk),
+                Ok(None) => return,
+                Err(fault) => Err(chain(&fault)),
+            };
+            let last = next.is_err();
+            if chunks.blocking_send(next).is_err() || last {
+                return;
+            }
+        }
+    });
+    inbox
+}
+
+fn receive(
+    disk: &Disk,
+    generation: u64,
+    message: Message,
+    mut parts: Receiver<SnapshotPart>,
+    events: &UnboundedSender<Event>,
+) {
+    let meta = message.snapshot.clone().unwrap_or_default();
+    let mut write = || -> Result<tokio::sync::oneshot::Sender<bool>, String> {
+        let mut sink = SnapshotSink::create(disk, generation).map_err(|error| chain(&error))?;
+        loop {
+            match parts.blocking_recv() {
+                Some(SnapshotPart::Chunk(chunk)) => {
+                    sink.write(&chunk).map_err(|error| chain(&error))?;
+                }
+                Some(SnapshotPart::End(delivered)) => {
+                    sink.finish(&meta).map_err(|error| chain(&error))?;
+                    return Ok(delivered);
+                }
+                None => return Err("the connection broke".to_owned()),
+            }
+        }
+    };
+    let event = match write() {
+        Ok(delivered) => {
+            let _gone = delivered.send(true);
+            Event::SnapshotReceived { message, generation }
+        }
+        Err(why) => {
+            tracing::warn!(from = %message.from, why, "snapshot was not received");
+            Event::SnapshotLost
+        }
+    };
+    let _ended = events.send(event);
+}

@@ -1,0 +1,105 @@
+//! The Unix socket for clients: reads frames, has the gateway carry them out, writes answers.
+//!
+//! One request at a time per connection; a client that wants more opens more. Mode 0600: whoever
+//! may use the data directory may use the node.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::gateway::Gateway;
+use crate::rpc::{self, Answer, Failure, FailureKind, Request, Response};
+
+/// Connections of clients at a time; one more waits in the socket's backlog.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// The listening socket; removed from the file system when dropped.
+pub(crate) struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Listens at `path`, in place of a socket that a crashed process left behind.
+    pub(crate) fn bind(path: &Path) -> io::Result<Socket> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Socket { listener, path: path.to_owned() })
+    }
+
+    /// Serves clients for ever; while the gateway is missing they are told that the node starts.
+    pub(crate) async fn serve(self, gateway: watch::Receiver<Option<Gateway>>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let Ok((stream, _)) = self.listener.accept().await else { continue };
+            let gateway = gateway.clone();
+            tokio::spawn(async move {
+                if let Err(error) = talk(stream, gateway).await {
+                    tracing::debug!(%error, "client connection ended");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _already_gone = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn talk(
+    mut stream: UnixStream,
+    gateway: watch::Receiver<Option<Gateway>>,
+) -> io::Result<()> {
+    let mut body = Vec::new();
+    loop {
+        let mut header = [0; 4];
+        match stream.read_exact(&mut header).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            other => other?,
+        };
+        let length = rpc::body_length(header).map_err(io::Error::other)?;
+        body.clear();
+        // Grows as bytes arrive: what the length claims is never allocated in advance.
+        let read = (&mut stream).take(length as u64).read_to_end(&mut body).await?;
+        if read < length {
+            return Ok(());
+        }
+        let response = answer(&body, &gateway).await;
+        stream.write_all(&response.encode()).await?;
+        if body.capacity() > 64 << 10 {
+            body = Vec::new();
+        }
+    }
+}
+
+async fn answer(body: &[u8], gateway: &watch::Receiver<Option<Gateway>>) -> Response {
+    let request = match Request::decode(body) {
+        Ok(request) => request,
+        Err(error) => {
+            let failure = Failure::new(FailureKind::BadRequest, error.to_string());
+            return Response { id: 0, answer: Answer::Failed(failure) };
+        }
+    };
+    let (id, gateway) = (request.id, gateway.borrow().clone());
+    let answer = match gateway {
+        Some(gateway) => gateway.handle(request).await,
+        None => Answer::Failed(
+            Failure::new(FailureKind::NotReady, "the node is starting or joining")
+                .hint("See the node's log; a joining node must be added first."),
+        ),
+    };
+    Response { id, answer }
+}
