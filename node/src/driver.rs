@@ -606,6 +606,7 @@ impl Driver {
             elections_started: view.elections_started,
             replicated: active.map(|peer| peer.match_index.0).min().unwrap_or(view.committed.0),
             errors: self.parts.gateway.errors(),
+            log_writes: self.parts.log.writes(),
             pid: u64::from(std::process::id()),
         }
     }

@@ -9,6 +9,7 @@
 pub mod address;
 mod applier;
 mod checkpointer;
+pub mod client;
 pub mod clock;
 mod data_dir;
 mod driver;

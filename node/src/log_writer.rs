@@ -38,6 +38,7 @@ pub(crate) struct LogWriter {
     jobs: Sender<LogJob>,
     /// CLOCK_BOOTTIME milliseconds at which the write in progress began; 0 = none.
     busy_since: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
 }
 
 impl LogWriter {
@@ -48,19 +49,31 @@ impl LogWriter {
     ) -> std::io::Result<(LogWriter, std::thread::JoinHandle<()>)> {
         let (jobs, inbox) = channel();
         let busy_since = Arc::new(AtomicU64::new(0));
-        let mut thread = Thread { store, inbox, events, busy_since: Arc::clone(&busy_since) };
+        let writes = Arc::new(AtomicU64::new(0));
+        let mut thread = Thread {
+            store,
+            inbox,
+            events,
+            busy_since: Arc::clone(&busy_since),
+            writes: Arc::clone(&writes),
+        };
         let run = move || {
             if let Err(fault) = thread.run() {
                 thread.tell(Event::Failed(format!("log writer: {}", chain(&fault))));
             }
         };
         let handle = std::thread::Builder::new().name("pgraft-log".to_owned()).spawn(run)?;
-        Ok((LogWriter { jobs, busy_since }, handle))
+        Ok((LogWriter { jobs, busy_since, writes }, handle))
     }
 
     /// Hands over a job; a thread that ended has already reported why.
     pub(crate) fn give(&self, job: LogJob) {
         let _ended = self.jobs.send(job);
+    }
+
+    /// Transactions since start.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Milliseconds that the write in progress has taken; 0 when there is none.
@@ -77,6 +90,7 @@ struct Thread {
     inbox: Receiver<LogJob>,
     events: UnboundedSender<Event>,
     busy_since: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
 }
 
 impl Thread {
@@ -134,6 +148,7 @@ impl Thread {
             }
         }
         tasks.clear();
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.tell(Event::Persisted(number));
         Ok(())
     }

@@ -1,1 +1,9 @@
-fn main() {}
+//! The program `pgraft`: a node outside PostgreSQL, and the command line to any node.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -31,6 +31,7 @@ pub(crate) fn json(
         "heartbeats_sent": status.heartbeats_sent,
         "elections_started": status.elections_started,
         "errors": status.errors,
+        "log_writes": status.log_writes,
         "pid": status.pid,
         "members": members,
     })

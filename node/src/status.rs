@@ -40,6 +40,8 @@ pub struct Status {
     pub replicated: u64,
     /// Requests that ended in a failure since start.
     pub errors: u64,
+    /// Transactions of raft.db since start: one fsync each.
+    pub log_writes: u64,
     /// Process that runs the node.
     pub pid: u64,
 }
