@@ -74,3 +74,10 @@ impl Body {
         if data.is_empty() { Ok(Body { time_ms, entropy, commands }) } else { Err(at(&data)) }
     }
 }
+
+/// The time stamp of a body without decoding the rest; `None` when there is none.
+pub(crate) fn time_ms(data: &[u8]) -> Option<u64> {
+    let (version, rest) = data.split_first()?;
+    let time = rest.first_chunk::<8>()?;
+    (*version == VERSION).then(|| u64::from_le_bytes(*time))
+}

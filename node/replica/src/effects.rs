@@ -1,6 +1,8 @@
 //! What the driver must do after a step, field by field, in the order written here.
 
-use crate::{ConfChange, Entry, HardState, Index, Message, NodeId, SnapshotMeta, Term, Ticket};
+use crate::{
+    ConfChange, ConfError, Entry, HardState, Index, Message, NodeId, SnapshotMeta, Term, Ticket,
+};
 
 /// What the driver must now do, field by field, in the order written here.
 ///
@@ -83,6 +85,8 @@ pub enum Refusal {
     NoQuorum,
     /// A transfer to this node cannot start, and why.
     Transfer(String),
+    /// The configuration change does not apply to the configuration as it is.
+    ConfChange(ConfError),
 }
 
 /// Raft role.

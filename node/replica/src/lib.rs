@@ -9,17 +9,41 @@
 #![warn(missing_docs)]
 
 pub mod body;
+mod chance;
 mod conf;
+mod conf_codec;
+mod disk;
 mod effects;
+mod election_timer;
+mod heard;
 mod input;
+pub mod invariants;
+mod leadership;
 pub mod limits;
 mod log;
+mod log_view;
+mod membership;
 mod message;
 mod number;
+mod proposals;
+mod raft_adapter;
+mod reads;
+mod replica;
+mod restore;
+mod sanitise;
+mod snapshots;
+mod transfer;
+mod truncation;
+mod view;
+mod writes;
 
-pub use conf::{ConfChange, ConfChangeKind, ConfState};
+pub use conf::{ConfChange, ConfChangeKind, ConfError, ConfState};
 pub use effects::{Committed, Effects, Fetch, Persist, Refusal, Role, RoleChange, Stop};
 pub use input::{Config, Input, Proposal, Restored, Ticket};
 pub use log::{Entry, EntryKind, HardState, SnapshotMeta};
 pub use message::{Message, MessageKind};
 pub use number::{Index, NodeId, Term};
+pub use replica::Replica;
+pub use restore::RestoreError;
+pub use sanitise::Dropped;
+pub use view::{PeerState, PeerView, View};

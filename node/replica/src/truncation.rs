@@ -1,0 +1,42 @@
+//! How much of the log may go. Pure: the caller applies it.
+//!
+//! The rule (RAFT.md 2): never above what state.db has durably applied; keep 5,000 entries or
+//! 16 MiB, whichever is more, behind the slowest follower that is alive; beyond 64 MiB the slow
+//! follower gets a snapshot instead.
+
+use crate::limits::{KEEP_BYTES, KEEP_ENTRIES, LOG_BYTES_MAX, TRUNCATE_STEP_ENTRIES};
+use crate::log_view::LogView;
+use crate::{Index, PeerState, PeerView};
+
+/// The position a peer still needs the log from: what it has, or will have by a snapshot.
+fn position(peer: &PeerView) -> Index {
+    match (peer.state, peer.pending_snapshot) {
+        (PeerState::Snapshot, Some(snapshot)) => snapshot,
+        _ => peer.match_index,
+    }
+}
+
+/// The index up to which the log should be truncated, if it is worth it. `durable` is what
+/// state.db will still have after a power loss, `pinned` what a snapshot being sent starts from.
+pub(crate) fn target(
+    log: &LogView,
+    durable: Index,
+    peers: &[PeerView],
+    pinned: Option<Index>,
+) -> Option<Index> {
+    let slowest = peers
+        .iter()
+        .filter(|peer| peer.active)
+        .map(position)
+        .chain(pinned)
+        .fold(durable, Index::min);
+    let by_entries = Index(slowest.0.saturating_sub(KEEP_ENTRIES));
+    let by_bytes = log.index_with_bytes_up_to(slowest, KEEP_BYTES);
+    let by_cap = log.index_with_bytes_up_to(log.last(), LOG_BYTES_MAX).min(durable);
+    let target = by_entries.min(by_bytes).max(by_cap);
+    let truncated = log.truncated().0;
+    let entries = truncated.distance_to(target);
+    let bytes = log.bytes_after(truncated).saturating_sub(log.bytes_after(target));
+    let is_worth_it = entries >= TRUNCATE_STEP_ENTRIES || bytes >= KEEP_BYTES / 16;
+    (entries > 0 && is_worth_it).then_some(target)
+}
