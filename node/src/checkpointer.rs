@@ -1,13 +1,13 @@
 //! The thread that moves state.db's write-ahead log into the file, off the way of every write,
 //! and tells the driver what is durable: the log may be truncated only below that.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 use pgraft_replica::Index;
-use pgraft_store::{Checkpointer, Disk, Fault};
+use pgraft_store::{Checkpointer, Disk, OpenError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::Event;
@@ -72,12 +72,12 @@ struct Work {
 }
 
 impl Work {
-    fn look(&mut self, generation: u64) -> Result<Option<Index>, Fault> {
+    fn look(&mut self, generation: u64) -> Result<Option<Index>, OpenError> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != generation) {
             self.open = Some((generation, Checkpointer::open(&self.disk, generation)?));
         }
         let (_, checkpointer) = self.open.as_mut().expect("opened above");
-        let bytes = checkpointer.wal_bytes();
+        let bytes = checkpointer.wal_bytes()?;
         self.looks += 1;
         if bytes == 0 || (bytes < WAL_BYTES && self.looks < LOOKS_MAX) {
             return Ok(None);

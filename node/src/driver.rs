@@ -137,7 +137,7 @@ impl Driver {
             self.drain();
             self.flush();
         }
-        self.close();
+        self.close().await;
         self.end.expect("the loop ended because there is an end")
     }
 
@@ -220,7 +220,7 @@ impl Driver {
     fn refused_by(&mut self, peer: NodeId, why: &NetRefusal) {
         match why {
             NetRefusal::Removed => self.step(Input::RemovedByPeers),
-            NetRefusal::IncarnationMismatch => {
+            NetRefusal::Incarnation => {
                 let why = "another data directory with this node's id has been in the cluster; \
                            remove the member and add it again";
                 self.end.get_or_insert(End::Failed(format!("node {peer} refuses us: {why}")));
@@ -233,11 +233,13 @@ impl Driver {
     fn admit(&self, request: &Bytes) -> Result<Bytes, String> {
         let request = join::Request::decode(request).map_err(|error| error.to_string())?;
         let mut members = self.parts.members.iter();
-        let known = members.find(|member| {
-            member.role != MemberRole::Gone && member.address == request.address
-        });
+        let known = members
+            .find(|member| member.role != MemberRole::Gone && member.address == request.address);
         let Some(member) = known else {
-            return Err(format!("{} is not the address of a member; add it first", request.address));
+            return Err(format!(
+                "{} is not the address of a member; add it first",
+                request.address
+            ));
         };
         let welcome = join::Welcome {
             genesis: self.parts.genesis.clone(),
@@ -273,13 +275,16 @@ impl Driver {
             Event::Installed { task, generation } => {
                 self.parts.applier.give(ApplyJob::Switch { task, generation });
             }
-            Event::Switched { task, generation, report } => self.switched(&task, generation, report),
+            Event::Switched { task, generation, report } => {
+                self.switched(&task, generation, report)
+            }
             Event::Join { request, reply } => {
                 let _gone = reply.send(self.admit(&request));
             }
             Event::Failed(why) => {
                 self.end.get_or_insert(End::Failed(why));
             }
+            Event::DiskFull => self.hand_over(),
             Event::Stop => self.stop(),
         }
     }
@@ -367,7 +372,8 @@ impl Driver {
             return self.parts.log.give(LogJob::Write(task));
         }
         let generation = self.received_generation.take();
-        let generation = generation.expect("a snapshot is accepted only in the step that brought it");
+        let generation =
+            generation.expect("a snapshot is accepted only in the step that brought it");
         self.parts.log.give(LogJob::Install { task, generation });
     }
 
@@ -394,8 +400,8 @@ impl Driver {
         let mut last = None;
         for one in applied {
             last = Some(one.index);
-            members_changed |= one.conf.is_some()
-                || one.events.iter().any(|event| event.machine == MEMBERSHIP);
+            members_changed |=
+                one.conf.is_some() || one.events.iter().any(|event| event.machine == MEMBERSHIP);
             let (index, tickets) = self.applying.pop_front().expect("applied what was given");
             assert_eq!(index, one.index, "the applier answers in order");
             for (ticket, outcome) in tickets.into_iter().zip(one.outcomes) {
@@ -545,6 +551,14 @@ impl Driver {
             return;
         }
         self.draining = Some(Instant::now() + self.parts.election_timeout);
+        self.hand_over();
+    }
+
+    /// Leadership goes to the best follower, when there is one.
+    fn hand_over(&mut self) {
+        if !self.leads() {
+            return;
+        }
         let (reply, _nobody) = oneshot::channel();
         let ticket = self.wait(Waiter::Transfer(reply));
         self.transferring.push(ticket);
@@ -566,11 +580,13 @@ impl Driver {
         self.end.get_or_insert(end);
     }
 
-    fn close(&mut self) {
+    async fn close(&mut self) {
         let closed = Leadership { closed: true, ..Leadership::default() };
         self.parts.leadership.send_replace(closed);
-        self.parts.board.publish(&Status { pid: u64::from(std::process::id()), ..Status::default() });
-        self.parts.transport.shutdown();
+        self.parts
+            .board
+            .publish(&Status { pid: u64::from(std::process::id()), ..Status::default() });
+        self.parts.transport.shutdown().await;
     }
 
     fn publish(&self) {

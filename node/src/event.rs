@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Join { request: Bytes, reply: oneshot::Sender<Result<Bytes, String>> },
     /// A thread failed; the node must stop.
     Failed(String),
+    /// raft.db's disk is full: somebody else should lead.
+    DiskFull,
     /// Stop: hand over leadership first when there is time.
     Stop,
 }

@@ -101,7 +101,8 @@ impl Gateway {
         let answer = if waiting < REQUESTS_MAX {
             self.carry_out(request).await.unwrap_or_else(Answer::Failed)
         } else {
-            let message = format!("{waiting} requests are in flight, at most {REQUESTS_MAX} may be");
+            let message =
+                format!("{waiting} requests are in flight, at most {REQUESTS_MAX} may be");
             Answer::Failed(Failure::new(FailureKind::Busy, message).hint("Try again."))
         };
         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -254,7 +255,11 @@ impl Gateway {
         let mut changes = self.shared.leadership.clone();
         let changed = changes.wait_for(|now| now.leader != leader.leader || now.closed);
         let answer = async {
-            if leader.own { self.propose(command).await } else { self.forward(leader, command, deadline).await }
+            if leader.own {
+                self.propose(command).await
+            } else {
+                self.forward(leader, command, deadline).await
+            }
         };
         tokio::select! {
             biased;

@@ -10,7 +10,8 @@ use pgraft_membership::Member;
 use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
 use pgraft_replica::{Config, Index, NodeId, Replica, Restored};
 use pgraft_store::{Disk, Identity, LogStore, Opened, StateReader, StateStore};
-use pgraft_transport::{Listener, Local, Tcp, Transport};
+use pgraft_transport::{Local, Net, Tcp, Timing, Transport};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -35,6 +36,10 @@ use crate::status::{State, Status, StatusBoard};
 const NET_EVENTS_MAX: usize = 4096;
 /// Pause between two attempts to join or to announce this node.
 const RETRY_MS: u64 = 500;
+
+/// What the membership machine says to another data directory under a known id.
+const INCARNATION_MISMATCH: u32 =
+    pgraft_membership::Rejection::IncarnationMismatch { id: 0, known: 0, announced: 0 }.code();
 
 /// Runs a node until it is stopped (`None`) or ends by itself.
 pub(crate) fn live(
@@ -68,18 +73,19 @@ async fn run(
     mut stopping: watch::Receiver<bool>,
 ) -> Result<End, String> {
     let listen = settings.listen().map_err(|error| error.to_string())?;
-    let listener = Tcp::listen(&listen.to_string()).await;
+    let net = network(settings);
+    let listener = net.bind(&listen.to_string()).await;
     let listener = listener.map_err(|error| format!("listen at {listen}: {error}"))?;
     let socket = Socket::bind(&settings.socket)
         .map_err(|error| format!("listen at {}: {error}", settings.socket.display()))?;
     let (ready, gateway) = watch::channel(None);
     let clients = tokio::spawn(socket.serve(gateway));
-    let disk = Disk { dir: dir.path().to_owned(), vfs: None };
+    let disk = Disk::new(dir.path());
 
     let made = create(settings, &disk, &mut stopping).await;
     let (node, threads) = match made? {
         Made::Stopped => return Ok(End::Stopped),
-        Made::Exists(welcome) => open(settings, &disk, listener, board, welcome)?,
+        Made::Exists(welcome) => open(settings, &disk, (net, listener), board, welcome)?,
     };
     ready.send_replace(Some(node.gateway.clone()));
     let own = node.events.clone();
@@ -146,6 +152,15 @@ fn make(disk: &Disk, genesis: &Genesis, id: u64) -> Result<(), String> {
     LogStore::create(disk, &identity, &genesis.encode()).map_err(|fault| chain(&fault))
 }
 
+fn network(settings: &Settings) -> Tcp {
+    let user_timeout = Duration::from_millis(settings.election_timeout_ms);
+    Tcp { user_timeout, ..Tcp::default() }
+}
+
+fn token(settings: &Settings) -> Bytes {
+    Bytes::from(settings.initial_cluster_token.clone())
+}
+
 fn random() -> Result<u64, String> {
     getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"))
 }
@@ -161,8 +176,9 @@ async fn ask_to_join(settings: &Settings) -> Result<join::Welcome, String> {
     loop {
         for member in members.iter().filter(|member| member.address.to_string() != own) {
             let address = member.address.to_string();
-            let token = settings.initial_cluster_token.as_bytes();
-            let asked = pgraft_transport::join(&Tcp, &address, token, request.encode()).await;
+            let (net, wait) = (network(settings), Timing::default().join);
+            let asked = request.encode();
+            let asked = pgraft_transport::join(&net, &address, token(settings), asked, wait).await;
             match asked.map_err(|error| error.to_string()) {
                 Ok(welcome) => {
                     return join::Welcome::decode(&welcome).map_err(|error| error.to_string());
@@ -198,14 +214,14 @@ type Threads = Vec<std::thread::JoinHandle<()>>;
 fn open(
     settings: &Settings,
     disk: &Disk,
-    listener: Listener<Tcp>,
+    (tcp, listener): (Tcp, TcpListener),
     board: Arc<dyn StatusBoard>,
     welcome: Option<join::Welcome>,
 ) -> Result<(Living, Threads), String> {
     let machines = Arc::new(machines()?);
     let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
     let genesis = checked_genesis(settings, &opened)?;
-    let applier = open_state(disk, &machines, &mut log, &opened, &genesis)?;
+    let applier = open_state(disk, &machines, &opened, &genesis)?;
     let meta = applier.meta().clone();
     let tail = log.tail(meta.applied, CACHE_BYTES_MAX).map_err(|fault| chain(&fault))?;
     let id = opened.identity.node;
@@ -236,15 +252,16 @@ fn open(
         genesis_hash: opened.identity.genesis_hash,
         node: id,
         incarnation: opened.identity.incarnation,
-        token: settings.initial_cluster_token.clone().into_bytes(),
+        token: token(settings),
         seed: random()?,
+        timing: Timing::default(),
     };
-    let transport = Transport::start(Tcp, listener, local, net);
+    let transport = Transport::start(tcp, listener, local, net);
     let io = |error: std::io::Error| format!("start a thread: {error}");
     let generation = opened.generation;
     let (readers, mut threads) = Readers::start(&machines, disk, generation).map_err(io)?;
     let first_report = report(&applier);
-    let (log, thread) = LogWriter::start(log, own.clone()).map_err(io)?;
+    let (log, thread) = LogWriter::start(log, disk, own.clone()).map_err(io)?;
     threads.push(thread);
     let (applier, thread) =
         ApplyThread::start(machines, disk.clone(), applier, own.clone()).map_err(io)?;
@@ -328,7 +345,6 @@ fn checked_genesis(settings: &Settings, opened: &Opened) -> Result<Genesis, Stri
 fn open_state(
     disk: &Disk,
     machines: &Arc<Machines>,
-    log: &mut LogStore,
     opened: &Opened,
     genesis: &Genesis,
 ) -> Result<Applier, String> {
@@ -338,7 +354,8 @@ fn open_state(
         Ok(state) => state,
         Err(error) if whole_log => {
             tracing::error!(error = chain(&error), "state.db is rebuilt from the log");
-            pgraft_store::remove_generation(disk, generation).map_err(|fault| chain(&fault))?;
+            pgraft_store::remove_other_generations(disk, u64::MAX)
+                .map_err(|fault| chain(&fault))?;
             StateStore::open(disk, generation).map_err(|error| chain(&error))?
         }
         Err(error) => return Err(chain(&error)),
@@ -352,7 +369,6 @@ fn open_state(
             opened.truncated.0
         ));
     }
-    let _ = log;
     let mut applier = Applier::open(Arc::clone(machines), state).map_err(|fault| chain(&fault))?;
     if fresh {
         applier.bootstrap(&genesis.bootstrap()).map_err(|fault| chain(&fault))?;
@@ -393,9 +409,7 @@ fn announce(
             let answer = gateway.command(MEMBERSHIP, "sys:node", payload.clone(), deadline).await;
             match answer {
                 Ok((_, Ok(_))) => return,
-                Ok((_, Err(rejection)))
-                    if rejection.code == pgraft_membership::INCARNATION_MISMATCH =>
-                {
+                Ok((_, Err(rejection))) if rejection.code == INCARNATION_MISMATCH => {
                     let _ended = events.send(Event::Failed(rejection.message));
                     return;
                 }

@@ -1,13 +1,13 @@
 //! The thread that owns raft.db: one transaction and one fsync for all that waits (③ of the way
 //! of a write). Any failure but a full disk ends the node; an fsync is never tried again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pgraft_replica::{Fetch, Index, Persist};
-use pgraft_store::{Fault, LogStore};
+use pgraft_store::{Ballast, Disk, Fault, FullDisk, LogStore, WhenFull};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
@@ -15,9 +15,6 @@ use crate::event::Event;
 
 /// Jobs taken into one transaction.
 const JOBS_MAX: usize = 512;
-/// Milliseconds between two attempts on a full disk, and in all.
-const FULL_RETRY_MS: u64 = 250;
-const FULL_GIVE_UP_MS: u64 = 10_000;
 
 /// What the log writer is asked to do, in order.
 #[derive(Debug)]
@@ -45,6 +42,7 @@ impl LogWriter {
     /// Starts the thread; it ends when the last handle is gone.
     pub(crate) fn start(
         store: LogStore,
+        disk: &Disk,
         events: UnboundedSender<Event>,
     ) -> std::io::Result<(LogWriter, std::thread::JoinHandle<()>)> {
         let (jobs, inbox) = channel();
@@ -56,6 +54,7 @@ impl LogWriter {
             events,
             busy_since: Arc::clone(&busy_since),
             writes: Arc::clone(&writes),
+            ballast: lay_out_ballast(disk)?,
         };
         let run = move || {
             if let Err(fault) = thread.run() {
@@ -91,6 +90,8 @@ struct Thread {
     events: UnboundedSender<Event>,
     busy_since: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
+    /// `None` until it is laid out, which takes a moment and must not delay the first write.
+    ballast: Arc<Mutex<Option<Ballast>>>,
 }
 
 impl Thread {
@@ -133,17 +134,11 @@ impl Thread {
 
     fn write(&mut self, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
         let Some(number) = tasks.last().map(|task| task.number) else { return Ok(()) };
-        let began = clock::boottime_ms();
+        let mut full = FullDisk::default();
         loop {
             match self.store.write(tasks) {
                 Ok(()) => break,
-                Err(fault @ Fault::Full { .. }) => {
-                    if clock::boottime_ms() - began > FULL_GIVE_UP_MS {
-                        return Err(fault);
-                    }
-                    tracing::error!("disk full: nothing is acknowledged until space is free");
-                    std::thread::sleep(Duration::from_millis(FULL_RETRY_MS));
-                }
+                Err(fault @ Fault::Full { .. }) => self.make_space(fault, &mut full)?,
                 Err(fault) => return Err(fault),
             }
         }
@@ -151,6 +146,25 @@ impl Thread {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.tell(Event::Persisted(number));
         Ok(())
+    }
+
+    /// Nothing is acknowledged while the disk is full; returns when it is worth another try.
+    fn make_space(&self, fault: Fault, full: &mut FullDisk) -> Result<(), Fault> {
+        let mut ballast = self.ballast.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = ballast.as_ref().is_some_and(Ballast::held);
+        tracing::error!(
+            fault = chain(&fault),
+            "disk full: nothing is acknowledged until it is not"
+        );
+        self.tell(Event::DiskFull);
+        match full.found(clock::boottime_ms(), held) {
+            WhenFull::ReleaseBallast => ballast.as_mut().map_or(Ok(()), Ballast::release),
+            WhenFull::RetryAfterMs(pause) => {
+                std::thread::sleep(Duration::from_millis(pause));
+                Ok(())
+            }
+            WhenFull::Stop => Err(fault),
+        }
     }
 
     /// Truncation and checkpoints wait for a quiet moment, off the acknowledgement path.
@@ -172,6 +186,18 @@ impl Thread {
     fn tell(&self, event: Event) {
         let _driver_ended = self.events.send(event);
     }
+}
+
+/// Keeps space back on a thread of its own.
+fn lay_out_ballast(disk: &Disk) -> std::io::Result<Arc<Mutex<Option<Ballast>>>> {
+    let ballast = Arc::new(Mutex::new(None));
+    let (place, disk) = (Arc::clone(&ballast), disk.clone());
+    let run = move || match Ballast::open(&disk) {
+        Ok(laid) => *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(laid),
+        Err(fault) => tracing::warn!(fault = chain(&fault), "no space is kept back"),
+    };
+    std::thread::Builder::new().name("pgraft-ballast".to_owned()).spawn(run)?;
+    Ok(ballast)
 }
 
 /// An error and all its sources on one line.

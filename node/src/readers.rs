@@ -37,7 +37,8 @@ impl Readers {
         generation: u64,
     ) -> std::io::Result<(Readers, Vec<std::thread::JoinHandle<()>>)> {
         let (queries, inbox) = channel();
-        let (inbox, generation) = (Arc::new(Mutex::new(inbox)), Arc::new(AtomicU64::new(generation)));
+        let (inbox, generation) =
+            (Arc::new(Mutex::new(inbox)), Arc::new(AtomicU64::new(generation)));
         let mut handles = Vec::new();
         for number in 0..READERS {
             let thread = Thread {
@@ -83,9 +84,9 @@ impl Thread {
         let mut open: Option<(u64, Querier)> = None;
         while let Some(query) = self.next() {
             let Query { machine, principal, request, reply } = query;
-            let answer = self.querier(&mut open).and_then(|querier| {
-                querier.query(&machine, &principal, &request)
-            });
+            let answer = self
+                .querier(&mut open)
+                .and_then(|querier| querier.query(&machine, &principal, &request));
             if answer.is_err() {
                 // A failed connection is not used again.
                 open = None;

@@ -40,7 +40,7 @@ pub(crate) fn json(
 
 fn member(member: &Member, view: &View, connections: &[PeerStatus]) -> Value {
     let progress = view.peers.iter().find(|peer| peer.id.get() == member.id);
-    let connection = connections.iter().find(|peer| peer.id.get() == member.id);
+    let connection = connections.iter().find(|peer| peer.node.get() == member.id);
     json!({
         "id": member.id,
         "name": member.name,

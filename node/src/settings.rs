@@ -98,9 +98,7 @@ pub enum SettingsError {
     #[error("setting name is \"{0}\", which does not stand in initial_cluster ({1})")]
     NameMissing(String, String),
     /// A name that is too long or has odd characters.
-    #[error(
-        "name \"{0}\" is not 1 to {NAME_BYTES_MAX} letters, digits, '.', '_' or '-'"
-    )]
+    #[error("name \"{0}\" is not 1 to {NAME_BYTES_MAX} letters, digits, '.', '_' or '-'")]
     Name(String),
     /// An address that does not parse.
     #[error("setting {0} is \"{1}\": {2}")]
@@ -161,7 +159,12 @@ impl Settings {
         let (election, heartbeat) = (self.election_timeout_ms, self.heartbeat_interval_ms);
         if !(ELECTION_TIMEOUT_MS_MIN..=ELECTION_TIMEOUT_MS_MAX).contains(&election) {
             let (min, max) = (ELECTION_TIMEOUT_MS_MIN, ELECTION_TIMEOUT_MS_MAX);
-            return Err(SettingsError::Range { name: "election_timeout", value: election, min, max });
+            return Err(SettingsError::Range {
+                name: "election_timeout",
+                value: election,
+                min,
+                max,
+            });
         }
         if heartbeat < HEARTBEAT_INTERVAL_MS_MIN {
             let (min, max) = (HEARTBEAT_INTERVAL_MS_MIN, election / 5);

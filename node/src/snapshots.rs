@@ -12,6 +12,7 @@ use pgraft_replica::{Message, NodeId, SnapshotMeta};
 use pgraft_store::{Disk, SnapshotSink, SnapshotSource};
 use pgraft_transport::{SnapshotPart, Tcp, Transport};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
+use tokio::sync::oneshot;
 
 use crate::event::Event;
 use crate::log_writer::chain;
@@ -112,16 +113,12 @@ impl Snapshots {
 }
 
 /// Reads the source on a thread of its own, a few chunks ahead of the connection.
-fn read_ahead(mut source: SnapshotSource) -> Receiver<Result<Bytes, String>> {
+fn read_ahead(mut source: SnapshotSource) -> Receiver<Result<Option<Bytes>, String>> {
     let (chunks, inbox) = channel(CHUNKS_IN_FLIGHT);
     std::thread::spawn(move || {
         loop {
-            let next = match source.next_chunk() {
-                Ok(Some(chunk)) => Ok(chunk),
-                Ok(None) => return,
-                Err(fault) => Err(chain(&fault)),
-            };
-            let last = next.is_err();
+            let next = source.next_chunk().map_err(|fault| chain(&fault));
+            let last = !matches!(next, Ok(Some(_)));
             if chunks.blocking_send(next).is_err() || last {
                 return;
             }
@@ -138,7 +135,7 @@ fn receive(
     events: &UnboundedSender<Event>,
 ) {
     let meta = message.snapshot.clone().unwrap_or_default();
-    let mut write = || -> Result<tokio::sync::oneshot::Sender<bool>, String> {
+    let mut write = || -> Result<oneshot::Sender<Result<(), String>>, String> {
         let mut sink = SnapshotSink::create(disk, generation).map_err(|error| chain(&error))?;
         loop {
             match parts.blocking_recv() {
@@ -146,8 +143,13 @@ fn receive(
                     sink.write(&chunk).map_err(|error| chain(&error))?;
                 }
                 Some(SnapshotPart::End(delivered)) => {
-                    sink.finish(&meta).map_err(|error| chain(&error))?;
-                    return Ok(delivered);
+                    return match sink.finish(&meta) {
+                        Ok(()) => Ok(delivered),
+                        Err(error) => {
+                            let _gone = delivered.send(Err(chain(&error)));
+                            Err(chain(&error))
+                        }
+                    };
                 }
                 None => return Err("the connection broke".to_owned()),
             }
@@ -155,7 +157,7 @@ fn receive(
     };
     let event = match write() {
         Ok(delivered) => {
-            let _gone = delivered.send(true);
+            let _gone = delivered.send(Ok(()));
             Event::SnapshotReceived { message, generation }
         }
         Err(why) => {

@@ -59,10 +59,7 @@ impl Drop for Socket {
     }
 }
 
-async fn talk(
-    mut stream: UnixStream,
-    gateway: watch::Receiver<Option<Gateway>>,
-) -> io::Result<()> {
+async fn talk(mut stream: UnixStream, gateway: watch::Receiver<Option<Gateway>>) -> io::Result<()> {
     let mut body = Vec::new();
     loop {
         let mut header = [0; 4];

@@ -84,11 +84,8 @@ pub(super) fn run(connection: &Connection, command: Command) -> Result<(), Error
             }
         }
         Command::Del { key, prefix } => {
-            let range = if prefix {
-                DeleteRange::prefix(key.as_bytes())
-            } else {
-                DeleteRange::key(key)
-            };
+            let range =
+                if prefix { DeleteRange::prefix(key.as_bytes()) } else { DeleteRange::key(key) };
             print(connection, &change(connection, &Change::DeleteRange(range))?)
         }
         Command::Range { prefix, limit, revision, keys_only, stale } => {

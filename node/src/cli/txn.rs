@@ -1,9 +1,7 @@
 //! The words of `pgraft kv txn`: compares and operations as short texts.
 
 use clap::Args;
-use pgraft_kv::{
-    Compare, CompareResult, CompareTarget, DeleteRange, Op, Put, RangeRequest, Txn,
-};
+use pgraft_kv::{Compare, CompareResult, CompareTarget, DeleteRange, Op, Put, RangeRequest, Txn};
 
 /// Example: --compare "value(lock) = free" --then "put lock mine" --else "get lock"
 #[derive(Debug, Args)]
@@ -56,7 +54,8 @@ fn compare(text: &str) -> Result<Compare, String> {
 }
 
 fn operation(text: &str) -> Result<Op, String> {
-    let bad = || format!("operation \"{text}\": write \"put KEY VALUE\", \"get KEY\" or \"del KEY\"");
+    let bad =
+        || format!("operation \"{text}\": write \"put KEY VALUE\", \"get KEY\" or \"del KEY\"");
     let (verb, rest) = text.trim().split_once(' ').ok_or_else(bad)?;
     match verb {
         "put" => {
