@@ -10,8 +10,10 @@ use std::marker::PhantomData;
 use crate::{Command, Context, Error, Machine, Outcome, Result, Trigger};
 
 pub mod interface;
+mod script;
 mod state;
 
+pub use script::Backend;
 pub use state::State;
 
 /// An event, as the machine emitted it: topic and payload.
