@@ -408,7 +408,10 @@ fn announce(
             let deadline = Instant::now() + Duration::from_secs(5);
             let answer = gateway.command(MEMBERSHIP, "sys:node", payload.clone(), deadline).await;
             match answer {
-                Ok((_, Ok(_))) => return,
+                Ok((_, Ok(_))) => {
+                    tracing::info!("announced");
+                    return;
+                }
                 Ok((_, Err(rejection))) if rejection.code == INCARNATION_MISMATCH => {
                     let _ended = events.send(Event::Failed(rejection.message));
                     return;

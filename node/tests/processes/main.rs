@@ -1,0 +1,10 @@
+//! Three `pgraft node` processes and what the README promises of them: kill -9 of anybody, a
+//! frozen majority, members that come and go. Real sockets, real disks, real signals.
+//!
+//! Every test prints the seed of its choices; `PGRAFT_SEED=N` repeats them.
+
+mod cluster;
+mod membership;
+mod minority;
+mod refusals;
+mod survival;

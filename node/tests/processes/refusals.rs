@@ -1,0 +1,53 @@
+//! What a node refuses: another disk under its id, a copy of its disk, a wrong token.
+
+use crate::cluster::{Cluster, wait_until};
+
+#[test]
+fn a_wiped_disk_does_not_come_back_under_the_same_id() {
+    let mut cluster = Cluster::start(3);
+    let victim = (cluster.leader() + 1) % 3;
+    wait_until("all members announced their incarnation", || {
+        cluster.nodes[victim].log().contains("announced")
+    });
+    cluster.nodes[0].put("key", "value").unwrap();
+    cluster.nodes[victim].kill();
+    std::fs::remove_dir_all(&cluster.nodes[victim].dir).unwrap();
+    cluster.boot(victim);
+    assert_eq!(cluster.nodes[victim].wait_for_end(), Some(1));
+    let log = cluster.nodes[victim].log();
+    assert!(log.contains("remove the member and add it again"), "{log}");
+    let leader = cluster.leader();
+    assert_eq!(cluster.nodes[leader].get("key").unwrap().as_deref(), Some("value"));
+}
+
+#[test]
+fn a_copied_data_directory_is_refused() {
+    let mut cluster = Cluster::start(1);
+    cluster.nodes[0].put("key", "value").unwrap();
+    assert!(cluster.nodes[0].stop());
+    let (original, copy) = (cluster.nodes[0].dir.clone(), cluster.nodes[0].dir.with_extension("c"));
+    let copied = std::process::Command::new("cp").arg("-a").args([&original, &copy]).status();
+    assert!(copied.unwrap().success());
+    std::fs::remove_dir_all(&original).unwrap();
+    std::fs::rename(&copy, &original).unwrap();
+    cluster.boot(0);
+    assert_eq!(cluster.nodes[0].wait_for_end(), Some(1));
+    assert!(cluster.nodes[0].log().contains("is a copy"), "{}", cluster.nodes[0].log());
+}
+
+#[test]
+fn bad_settings_name_the_value_and_the_limit() {
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pgraft"))
+            .args(["node", "--name", "a", "--listen-address", "127.0.0.1:1"])
+            .args(["--initial-cluster", "a=127.0.0.1:1", "--data-dir", "/nonexistent/x"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run(&["--election-timeout", "5"]).contains("5 ms, allowed are 200 to 60000 ms"));
+    assert!(run(&["--heartbeat-interval", "900"]).contains("at most a fifth"));
+    assert!(run(&["--initial-cluster-state", "old"]).contains("new, existing"));
+}
