@@ -84,6 +84,7 @@ impl Thread {
             }
             if !batch.is_empty() {
                 let applied: Vec<Applied> = applier.apply(&batch)?;
+                tracing::trace!(entries = batch.len(), "way of a write: ⑥ apply");
                 batch.clear();
                 self.tell(Event::Applied { applied, report: report(&applier) });
             }

@@ -156,6 +156,7 @@ impl Driver {
     /// Hands the turn's commands and reads to the replica, in one input each.
     fn flush(&mut self) {
         if !self.proposals.is_empty() {
+            tracing::trace!(commands = self.proposals.len(), "way of a write: ② replica");
             let proposals = std::mem::take(&mut self.proposals);
             self.step(Input::Propose(proposals));
         }
@@ -363,6 +364,9 @@ impl Driver {
         if message.kind == MessageKind::Snapshot {
             self.parts.snapshots.send(&self.parts.transport, message);
         } else {
+            if message.kind == MessageKind::Append && !message.entries.is_empty() {
+                tracing::trace!(to = %message.to, "way of a write: ④ transport");
+            }
             self.parts.transport.send(message);
         }
     }
@@ -391,6 +395,7 @@ impl Driver {
             let tickets = std::mem::take(&mut committed.tickets);
             self.applying.push_back((committed.entry.index, tickets));
         }
+        tracing::trace!(entries = entries.len(), "way of a write: ⑤ committed");
         self.parts.applier.give(ApplyJob::Apply(entries));
     }
 

@@ -169,6 +169,7 @@ impl Gateway {
             );
             return Err(Failure::new(FailureKind::TooLarge, message));
         }
+        tracing::trace!("way of a write: ① gateway");
         loop {
             let id = self.request_id(deadline).await?;
             let make = |acked_below| Command::Machine {
@@ -193,7 +194,10 @@ impl Gateway {
                         return Err(unknown("the session expired while the request was retried"));
                     }
                 }
-                answer => return answer,
+                answer => {
+                    tracing::trace!("way of a write: ⑦ reply");
+                    return answer;
+                }
             }
         }
     }

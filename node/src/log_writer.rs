@@ -144,6 +144,7 @@ impl Thread {
         }
         tasks.clear();
         self.writes.fetch_add(1, Ordering::Relaxed);
+        tracing::trace!(number, "way of a write: ③ log");
         self.tell(Event::Persisted(number));
         Ok(())
     }

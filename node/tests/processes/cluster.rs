@@ -26,6 +26,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     members: String,
+    flags: Vec<String>,
     folder: tempfile::TempDir,
     chance: u64,
     _alone: MutexGuard<'static, ()>,
@@ -42,6 +43,11 @@ pub(crate) struct Node {
 impl Cluster {
     /// Starts `count` nodes with the default settings and waits for a leader.
     pub(crate) fn start(count: usize) -> Cluster {
+        Cluster::start_with(count, &[])
+    }
+
+    /// The same, with more flags for every node.
+    pub(crate) fn start_with(count: usize, flags: &[&str]) -> Cluster {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = std::env::var("PGRAFT_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761);
@@ -61,7 +67,8 @@ impl Cluster {
         let members: Vec<String> =
             nodes.iter().map(|node| format!("{}={}", node.name, node.address)).collect();
         let members = members.join(",");
-        let mut cluster = Cluster { nodes, members, folder, chance: seed, _alone: alone };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut cluster = Cluster { nodes, members, flags, folder, chance: seed, _alone: alone };
         (0..count).for_each(|at| cluster.boot(at));
         cluster.leader();
         cluster
@@ -69,8 +76,7 @@ impl Cluster {
 
     /// Starts a node's process.
     pub(crate) fn boot(&mut self, at: usize) {
-        let members = self.members.clone();
-        self.nodes[at].boot(&members, "new");
+        self.nodes[at].boot(&self.members, "new", &self.flags);
     }
 
     /// A node that asks to join; it must be added as a member, too.
@@ -80,7 +86,7 @@ impl Cluster {
         let dir = self.folder.path().join(&name);
         let members = format!("{},{name}={address}", self.members);
         let mut node = Node { name, address, dir, child: None };
-        node.boot(&members, "existing");
+        node.boot(&members, "existing", &self.flags);
         self.nodes.push(node);
         self.nodes.len() - 1
     }
@@ -126,7 +132,7 @@ impl Cluster {
 }
 
 impl Node {
-    fn boot(&mut self, members: &str, state: &str) {
+    fn boot(&mut self, members: &str, state: &str, flags: &[String]) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = std::fs::File::options()
             .create(true)
@@ -138,6 +144,7 @@ impl Node {
             .args(["--initial-cluster", members, "--initial-cluster-state", state])
             .arg("--data-dir")
             .arg(&self.dir)
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
