@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use pgraft_replica::NodeId;
 
+use crate::chance::Chance;
+
 /// The pauses of one peer.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     min: Duration,
     max: Duration,
     attempt: u32,
-    state: u64,
+    chance: Chance,
 }
 
 impl Backoff {
     pub(crate) fn new(min: Duration, max: Duration, seed: u64, peer: NodeId) -> Backoff {
-        Backoff { min, max, attempt: 0, state: seed ^ peer.get().rotate_left(32) }
+        Backoff { min, max, attempt: 0, chance: Chance::new(seed ^ peer.get().rotate_left(32)) }
     }
 
     /// Half to all of `min · 2^attempt`, at most `max`: nodes that lost each other at the same
@@ -25,20 +27,11 @@ impl Backoff {
         self.attempt = self.attempt.saturating_add(1);
         let half = full / 2;
         let range = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
-        half + Duration::from_micros(self.random() % range)
+        half + Duration::from_micros(self.chance.below(range))
     }
 
     pub(crate) fn reset(&mut self) {
         self.attempt = 0;
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

@@ -209,4 +209,4 @@ fn take_nodes(fields: &mut Fields) -> Result<BTreeSet<NodeId>, CodecError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod backoff;
+mod chance;
 pub mod codec;
 mod connection;
 mod directory;
