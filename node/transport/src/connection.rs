@@ -4,15 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use pgraft_replica::NodeId;
-use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::codec::CodecError;
 use crate::directory::{Directory, Peer};
 use crate::frame::{self, Frame, FrameError, FrameKind, FrameReader};
 use crate::handshake::{HANDSHAKE_VERSION, Hello, Purpose, Refusal, Welcome};
-use crate::limits::{FRAME_BYTES_MAX, GREETING_BYTES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, PROGRESS_BYTES_MIN};
 use crate::net::Net;
 use crate::transport::Shared;
 
@@ -191,25 +191,72 @@ pub(crate) async fn write_frame(
 ) -> Result<(), Broken> {
     let mut buffer = Vec::with_capacity(frame::HEADER_BYTES + body.len());
     frame::append(&mut buffer, kind, version, body);
-    write_bytes(writer, &buffer).await
-}
-
-/// Writes whole frames. The caller bounds the time.
-pub(crate) async fn write_bytes(
-    writer: &mut (impl AsyncWrite + Unpin),
-    bytes: &[u8],
-) -> Result<(), Broken> {
-    writer.write_all(bytes).await.map_err(Broken::Write)?;
+    writer.write_all(&buffer).await.map_err(Broken::Write)?;
     writer.flush().await.map_err(Broken::Write)
 }
 
-/// The next frame; the end of the connection is an error.
+/// Writes whole frames. A slow line is given time for as long as it takes bytes.
+pub(crate) async fn write_frames(
+    writer: &mut (impl AsyncWrite + Unpin),
+    frames: &[u8],
+    patience: Duration,
+) -> Result<(), Broken> {
+    let mut rest = frames;
+    while !rest.is_empty() {
+        let written = within(patience, "a write", writer.write(rest)).await?;
+        match written.map_err(Broken::Write)? {
+            0 => return Err(Broken::Closed),
+            written => rest = &rest[written..],
+        }
+    }
+    within(patience, "a write", writer.flush()).await?.map_err(Broken::Write)
+}
+
+/// The next frame; the end of the connection is an error, and so is `patience` with neither a
+/// frame nor [`PROGRESS_BYTES_MIN`]. Cancel safe.
 pub(crate) async fn read_frame<S>(
     reader: &mut FrameReader<ReadHalf<S>>,
     patience: Duration,
 ) -> Result<Frame, Broken>
 where
-    S: tokio::io::AsyncRead + Unpin,
+    S: AsyncRead + Unpin,
 {
-    within(patience, "silence", reader.next()).await??.ok_or(Broken::Closed)
+    loop {
+        let before = reader.received();
+        match timeout(patience, reader.next()).await {
+            Ok(frame) => return frame?.ok_or(Broken::Closed),
+            // A large frame on a slow line. Not every byte counts: after a damaged length, pings
+            // alone would fill the frame that never was, for days.
+            Err(_) if reader.received() - before >= PROGRESS_BYTES_MIN => {}
+            Err(_) => return Err(Broken::TimedOut { what: "silence", after: patience }),
+        }
+    }
+}
+
+/// Does something that may take long, and lets the dialler know meanwhile that nobody died.
+pub(crate) async fn with_signs_of_life<T>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    version: u16,
+    silence: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Broken> {
+    let mut signs = signs_of_life(silence);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            _ = signs.tick() => {
+                let sign = write_frame(writer, FrameKind::Pong, version, &[]);
+                within(silence, "a write", sign).await??;
+            }
+        }
+    }
+}
+
+/// Four in the time after which a connection counts as dead; the first one after a quarter.
+pub(crate) fn signs_of_life(silence: Duration) -> Interval {
+    let mut signs = interval(silence / 4);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    signs.reset();
+    signs
 }

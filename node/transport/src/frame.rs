@@ -227,12 +227,13 @@ pub struct FrameReader<R> {
     large: Option<(Header, BytesMut)>,
     agreed: u16,
     max: usize,
+    received: u64,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Accepts frames of protocol version `agreed`, of at most `max` bytes with their header.
     pub fn new(source: R, agreed: u16, max: usize) -> FrameReader<R> {
-        FrameReader { source, buffer: BytesMut::new(), large: None, agreed, max }
+        FrameReader { source, buffer: BytesMut::new(), large: None, agreed, max, received: 0 }
     }
 
     /// What the handshake agreed on holds from the next frame on.
@@ -264,11 +265,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     self.source.read_buf(&mut (&mut self.buffer).limit(READ_BYTES)).await?
                 }
             };
+            self.received += read as u64;
             if read == 0 {
                 let between = self.large.is_none() && self.buffer.is_empty();
                 return if between { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
+    }
+
+    /// Bytes received so far: a large frame on a slow line makes progress before it is complete.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Bytes this reader has allocated; for tests of its bounds.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use pgraft_replica::{MessageKind, NodeId};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -78,7 +79,9 @@ async fn greet<N: Net>(
     permit: OwnedSemaphorePermit,
 ) {
     let handshake = shared.local.timing.handshake;
-    let first = connection::read_frame(&mut accepted.reader, handshake).await;
+    // From the first byte to the last: a stranger that trickles gets no more time.
+    let first = within(handshake, "the handshake", accepted.reader.next()).await;
+    let first = first.and_then(|frame| frame?.ok_or(Broken::Closed));
     let (known, broken) = match first {
         Ok(Frame { kind: FrameKind::Hello, body }) => match Hello::decode(body) {
             Ok(hello) => admit(shared, &mut accepted, hello, permit).await,
@@ -159,34 +162,41 @@ async fn take_messages<N: Net>(
 ) -> Broken {
     let silence = shared.local.timing.silence;
     loop {
-        let frame = match connection::read_frame(reader, silence * 2).await {
-            Ok(frame) => frame,
+        let taken = take_message(shared, from, reader);
+        let taken = connection::with_signs_of_life(writer, version, silence, taken).await;
+        let ping = match taken.and_then(|taken| taken) {
+            Ok(None) => continue,
+            Ok(Some(ping)) => ping,
             Err(broken) => return broken,
         };
-        match frame.kind {
-            FrameKind::Message => {
-                let message = match codec::decode(frame.body) {
-                    Ok(message) => message,
-                    Err(error) => return error.into(),
-                };
-                if message.from != from || message.to != shared.local.node {
-                    return Broken::Protocol("a message of another sender or receiver");
-                }
-                if message.kind == MessageKind::Snapshot {
-                    return Broken::Protocol("a snapshot without its data");
-                }
-                if shared.events.send(Event::Received(message)).await.is_err() {
-                    return Broken::Stopping;
-                }
-            }
-            FrameKind::Ping if frame.body.len() == 8 => {
-                let pong = write_frame(writer, FrameKind::Pong, version, &frame.body);
-                if let Err(broken) = within(silence, "a write", pong).await.and_then(|done| done) {
-                    return broken;
-                }
-            }
-            _ => return Broken::Protocol("a dialler sends only messages here"),
+        let pong = write_frame(writer, FrameKind::Pong, version, &ping);
+        if let Err(broken) = within(silence, "a write", pong).await.and_then(|done| done) {
+            return broken;
         }
+    }
+}
+
+/// Takes one frame; the body of a ping comes back.
+async fn take_message<N: Net>(
+    shared: &Shared<N>,
+    from: NodeId,
+    reader: &mut FrameReader<ReadHalf<N::Stream>>,
+) -> Result<Option<Bytes>, Broken> {
+    let frame = connection::read_frame(reader, shared.local.timing.silence * 2).await?;
+    match frame.kind {
+        FrameKind::Message => {
+            let message = codec::decode(frame.body)?;
+            if message.from != from || message.to != shared.local.node {
+                return Err(Broken::Protocol("a message of another sender or receiver"));
+            }
+            if message.kind == MessageKind::Snapshot {
+                return Err(Broken::Protocol("a snapshot without its data"));
+            }
+            let told = shared.events.send(Event::Received(message)).await;
+            told.map(|()| None).map_err(|_| Broken::Stopping)
+        }
+        FrameKind::Ping if frame.body.len() == 8 => Ok(Some(frame.body)),
+        _ => Err(Broken::Protocol("a dialler sends only messages here")),
     }
 }
 

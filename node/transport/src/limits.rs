@@ -12,6 +12,8 @@ pub const GREETING_BYTES_MAX: usize = 64 << 10;
 pub const READ_BYTES: usize = 16 << 10;
 /// First size of such a buffer; it doubles as bytes arrive, never ahead of them.
 pub const BODY_BYTES_FIRST: usize = 64 << 10;
+/// Bytes of an incomplete frame that show that the line is slow, not dead.
+pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
 /// Messages waiting for one peer.
 pub const OUTBOX_MESSAGES_MAX: usize = 4096;
@@ -97,6 +99,28 @@ pub struct Timing {
     pub snapshot_finish: Duration,
     /// The answer to a request to join.
     pub join: Duration,
+}
+
+impl Timing {
+    /// # Panics
+    /// If a time is zero, or a pause can never be reached: both are mistakes of the program.
+    pub(crate) fn check(&self) {
+        // No `..`: a new time must be checked, too.
+        let Timing {
+            connect,
+            handshake,
+            silence,
+            reconnect_min,
+            reconnect_max,
+            snapshot_idle,
+            snapshot_finish,
+            join,
+        } = *self;
+        let all =
+            [connect, handshake, silence, reconnect_min, snapshot_idle, snapshot_finish, join];
+        assert!(all.iter().all(|time| *time >= Duration::from_millis(1)), "{self:?}");
+        assert!(reconnect_min <= reconnect_max, "{self:?}");
+    }
 }
 
 impl Default for Timing {

@@ -7,10 +7,10 @@ use bytes::Buf;
 use pgraft_replica::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::connection::{self, Broken, Connection, dial, readdressed, within};
+use crate::connection::{self, Broken, Connection, dial, readdressed, signs_of_life};
 use crate::frame::{self, FrameKind, FrameReader};
 use crate::handshake::{Purpose, Refusal};
 use crate::limits::{STEADY, WRITE_BUFFER_BYTES_KEPT};
@@ -169,8 +169,7 @@ async fn write<S: AsyncRead + AsyncWrite>(
     silence: Duration,
     since: Instant,
 ) -> Broken {
-    let mut pings = interval(silence / 4);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pings = signs_of_life(silence);
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
@@ -180,10 +179,8 @@ async fn write<S: AsyncRead + AsyncWrite>(
             () = link.outbox.ready() => {}
         }
         link.outbox.drain(&mut buffer, version);
-        let written = connection::write_bytes(writer, &buffer);
-        match within(silence, "a write", written).await {
-            Ok(Ok(())) => {}
-            Ok(Err(broken)) | Err(broken) => return broken,
+        if let Err(broken) = connection::write_frames(writer, &buffer, silence).await {
+            return broken;
         }
     }
 }
@@ -207,6 +204,8 @@ async fn read<N: Net>(
             Err(broken) => return broken,
         };
         match frame.kind {
+            // A sign of life: the listener is busy, or in the middle of a large frame.
+            FrameKind::Pong if frame.body.is_empty() => {}
             FrameKind::Pong if frame.body.len() == 8 => {
                 let left = Duration::from_micros((&frame.body[..]).get_u64_le());
                 link.note(|health| {

@@ -110,3 +110,43 @@ impl Complaints {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn warnings_are_rationed_per_peer_and_say_how_many_were_left_out() {
+        let complaints = Complaints::default();
+        let (two, three) = (NodeId::new(2), NodeId::new(3));
+        assert_eq!(complaints.may_speak(two), Some(0));
+        for _ in 0..1000 {
+            assert_eq!(complaints.may_speak(two), None);
+        }
+        assert_eq!(complaints.may_speak(three), Some(0));
+        assert_eq!(complaints.may_speak(None), Some(0));
+        tokio::time::advance(COMPLAINT_EVERY).await;
+        assert_eq!(complaints.may_speak(two), Some(1000));
+        assert_eq!(complaints.may_speak(two), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reports_are_merged_until_the_driver_takes_them() {
+        let reports = Reports::default();
+        let peer = NodeId::new(2).unwrap();
+        for _ in 0..1000 {
+            reports.unreachable(peer);
+            reports.refused(peer, Refusal::Removed);
+        }
+        let refused = reports.next().await;
+        assert!(matches!(refused, Some(Event::RefusedBy { why: Refusal::Removed, .. })));
+        assert!(matches!(reports.next().await, Some(Event::Unreachable(found)) if found == peer));
+        assert!(reports.with(|pending| pending.unreachable.is_empty()));
+        // The same reason again is no news, unless the peer let us in meanwhile.
+        reports.refused(peer, Refusal::Removed);
+        assert!(reports.with(|pending| pending.refused.is_empty()));
+        reports.welcomed(peer);
+        reports.refused(peer, Refusal::Removed);
+        assert!(!reports.with(|pending| pending.refused.is_empty()));
+    }
+}

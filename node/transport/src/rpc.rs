@@ -14,10 +14,10 @@ use pgraft_replica::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::connection::{self, Broken, Connection, dial, readdressed, within};
+use crate::connection::{self, Broken, Connection, dial, readdressed, signs_of_life};
 use crate::fields::{CodecError, Fields};
 use crate::frame::{self, FrameKind, FrameReader};
 use crate::handshake::{Purpose, Refusal};
@@ -206,8 +206,7 @@ async fn write_calls<S: AsyncRead + AsyncWrite>(
     room: &Notify,
 ) -> Broken {
     let since = Instant::now();
-    let mut pings = interval(silence / 4);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pings = signs_of_life(silence);
     let mut next_id = 0;
     let mut buffer = Vec::new();
     loop {
@@ -227,10 +226,8 @@ async fn write_calls<S: AsyncRead + AsyncWrite>(
             }
             () = ready => append_calls(link, in_flight, &mut next_id, &mut buffer, version),
         }
-        let written = connection::write_bytes(writer, &buffer);
-        match within(silence, "a write", written).await {
-            Ok(Ok(())) => {}
-            Ok(Err(broken)) | Err(broken) => return broken,
+        if let Err(broken) = connection::write_frames(writer, &buffer, silence).await {
+            return broken;
         }
     }
 }
@@ -340,11 +337,12 @@ pub(crate) async fn serve<N: Net>(
     writer: &mut WriteHalf<N::Stream>,
 ) -> Broken {
     let (answers, waiting) = mpsc::channel(ANSWERS_QUEUED_MAX);
+    let silence = shared.local.timing.silence;
     // Dropped with this function: nobody waits for those replies any more.
     let mut handlers = JoinSet::new();
     tokio::select! {
         broken = read_requests(shared, from, version, reader, &mut handlers, answers) => broken,
-        broken = write_answers(writer, waiting, shared.local.timing.silence) => broken,
+        broken = write_answers(writer, version, waiting, silence) => broken,
     }
 }
 
@@ -435,20 +433,28 @@ async fn answer_one(
 
 async fn write_answers<S: AsyncRead + AsyncWrite>(
     writer: &mut WriteHalf<S>,
+    version: u16,
     mut waiting: mpsc::Receiver<Vec<u8>>,
     silence: Duration,
 ) -> Broken {
+    let mut signs = signs_of_life(silence);
     let mut turn = Vec::new();
     loop {
         turn.clear();
-        if waiting.recv_many(&mut turn, ANSWERS_QUEUED_MAX).await == 0 {
-            return Broken::Stopping;
+        tokio::select! {
+            received = waiting.recv_many(&mut turn, ANSWERS_QUEUED_MAX) => if received == 0 {
+                return Broken::Stopping;
+            },
+            _ = signs.tick() => {
+                let mut sign = Vec::new();
+                frame::append(&mut sign, FrameKind::Pong, version, &[]);
+                turn.push(sign);
+            }
         }
-        let bytes = if turn.len() == 1 { turn.swap_remove(0) } else { turn.concat() };
-        let written = connection::write_bytes(writer, &bytes);
-        match within(silence, "a write", written).await {
-            Ok(Ok(())) => {}
-            Ok(Err(broken)) | Err(broken) => return broken,
+        // One write for all of them; a single large one is not copied.
+        let frames = if turn.len() == 1 { turn.swap_remove(0) } else { turn.concat() };
+        if let Err(broken) = connection::write_frames(writer, &frames, silence).await {
+            return broken;
         }
     }
 }

@@ -338,9 +338,10 @@ impl<N: Net> Receiving<'_, N> {
     ) -> Result<Ack, Broken> {
         let idle = self.shared.local.timing.snapshot_idle;
         loop {
-            // Cancel safe, unlike `read_frame` of a frame that the patience cuts off.
+            // Twice: the sender notices first when its own disk stalls, and can say so.
             let next = reader.next();
-            let frame = self.busy(idle, "the next chunk", next).await??.ok_or(Broken::Closed)?;
+            let next = self.busy(idle * 2, "the next chunk", next);
+            let frame = next.await??.ok_or(Broken::Closed)?;
             let mut fields = Fields::new(frame.body);
             match frame.kind {
                 FrameKind::SnapshotChunk => {

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::directory::{Directory, Peer};
 use crate::handshake::Refusal;
 use crate::inbound::{self, Doors};
-use crate::limits::Timing;
+use crate::limits::{TOKEN_BYTES_MAX, Timing};
 use crate::net::Net;
 use crate::peer::{self, PeerLink};
 use crate::reports::{Complaints, Reports};
@@ -197,13 +197,16 @@ impl<N: Net> Transport<N> {
     /// thousand is a good size.
     ///
     /// # Panics
-    /// Outside a tokio runtime with time (and, for [`crate::Tcp`], I/O) enabled.
+    /// Outside a tokio runtime with time (and, for [`crate::Tcp`], I/O) enabled; if a time in
+    /// `local` is zero or its token is too long.
     pub fn start(
         net: N,
         listener: N::Listener,
         local: Local,
         events: mpsc::Sender<Event>,
     ) -> Transport<N> {
+        local.timing.check();
+        assert!(local.token.len() <= TOKEN_BYTES_MAX, "token of {} bytes", local.token.len());
         let (stop, stopping) = watch::channel(false);
         let shared = Arc::new(Shared {
             net,

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use pgraft_transport::Net;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
 
 /// Bytes one direction of a connection holds.
 const PIPE_BYTES: usize = 64 << 10;
@@ -19,6 +21,8 @@ struct Condition {
     frozen: bool,
     /// The bit to flip, once, in what is written next by the dialler.
     flip: Option<u64>,
+    /// The dialler's bytes per millisecond.
+    rate: Option<usize>,
     waiting: Vec<Waker>,
 }
 
@@ -35,6 +39,11 @@ impl Cable {
     /// Nothing is delivered any more, and nobody is told.
     pub(crate) fn freeze(&self) {
         self.change(|condition| condition.frozen = true);
+    }
+
+    /// The dialler can send so many bytes per millisecond from now on.
+    pub(crate) fn slow(&self, rate: usize) {
+        self.change(|condition| condition.rate = Some(rate));
     }
 
     /// Flips the bit of this number in the bytes that the dialler writes from now on.
@@ -68,6 +77,7 @@ pub(crate) struct Wire {
     pipe: DuplexStream,
     cable: Cable,
     dialler: bool,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl AsyncRead for Wire {
@@ -92,7 +102,15 @@ impl AsyncWrite for Wire {
         if let Some(verdict) = self.cable.verdict(context) {
             return verdict.map(Err);
         }
-        let mut bytes = bytes.to_vec();
+        let rate = self.cable.0.lock().unwrap().rate.filter(|_| self.dialler);
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        let mut bytes = bytes[..bytes.len().min(rate.unwrap_or(usize::MAX))].to_vec();
+        if rate.is_some() {
+            self.pause = Some(Box::pin(sleep(Duration::from_millis(1))));
+        }
         let flip = self.cable.0.lock().unwrap().flip;
         if let (true, Some(bit)) = (self.dialler, flip)
             && let Some(byte) = bytes.get_mut(usize::try_from(bit / 8).unwrap())
@@ -173,10 +191,10 @@ impl Net for Memory {
             hub.listeners.get(address).cloned()
         };
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        let theirs = Wire { pipe: theirs, cable: cable.clone(), dialler: false };
+        let theirs = Wire { pipe: theirs, cable: cable.clone(), dialler: false, pause: None };
         listener.ok_or_else(refused)?.send(theirs).await.map_err(|_| refused())?;
         self.0.lock().unwrap().cables.push((address.to_owned(), cable.clone()));
-        Ok(Wire { pipe: ours, cable, dialler: true })
+        Ok(Wire { pipe: ours, cable, dialler: true, pause: None })
     }
 
     async fn bind(&self, address: &str) -> io::Result<Listener> {

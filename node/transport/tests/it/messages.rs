@@ -99,6 +99,21 @@ async fn a_silent_peer_is_noticed() {
     one.connected(2).await;
 }
 
+/// Two megabytes at 100 KB/s take ten times the silence after which a peer counts as dead.
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_is_not_a_dead_one() {
+    let net = Memory::default();
+    let (mut one, mut two) = pair(&net, ADDRESSES).await;
+    one.connected(2).await;
+    one.so_far();
+    net.cables(&two.address).iter().for_each(|cable| cable.slow(100));
+    let since = Instant::now();
+    one.transport.send(with_entry(1, 2 << 20));
+    assert_eq!(two.received().await, with_entry(1, 2 << 20));
+    assert!(since.elapsed() >= local(1).timing.silence * 5, "only {:?}", since.elapsed());
+    assert_eq!(unreachable_events(&one.so_far(), id(2)), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_drops_and_says_so_once() {
     let net = Memory::default();

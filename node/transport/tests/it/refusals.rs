@@ -186,7 +186,7 @@ async fn nonsense_from_a_member_ends_its_connection() {
         let mut raw = Raw::member(&net, purpose).await;
         raw.say_bytes(&good).await;
         while let Some(frame) = raw.hear().await {
-            assert_eq!(frame.kind, FrameKind::SnapshotAck);
+            assert!(matches!(frame.kind, FrameKind::SnapshotAck | FrameKind::Pong));
         }
     }
     assert_eq!(arrived(&mut node), 0);
@@ -236,7 +236,7 @@ async fn a_member_that_says_nothing_is_let_go() {
     for purpose in [Purpose::Messages, Purpose::Requests, Purpose::Snapshot] {
         let mut raw = Raw::member(&net, purpose).await;
         while let Some(frame) = raw.hear().await {
-            assert_eq!(frame.kind, FrameKind::SnapshotAck);
+            assert!(matches!(frame.kind, FrameKind::SnapshotAck | FrameKind::Pong));
         }
     }
 }
