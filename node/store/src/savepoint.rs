@@ -17,6 +17,11 @@ pub(crate) struct Level {
 }
 
 impl Level {
+    /// The lowest level, which SQLite knows from `BEGIN` on.
+    pub(crate) fn transaction() -> Level {
+        Level { opened: true, ..Level::default() }
+    }
+
     pub(crate) fn keep_totals(&mut self, machine: u32, before: Option<Totals>) {
         if !self.totals.iter().any(|(kept, _)| *kept == machine) {
             self.totals.push((machine, before));

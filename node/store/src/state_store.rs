@@ -88,7 +88,7 @@ impl StateStore {
     pub fn begin(&mut self) -> Result<(), Fault> {
         assert!(self.levels.is_empty(), "a transaction is open");
         self.run("BEGIN IMMEDIATE", "begin a transaction")?;
-        self.levels.push(Level { opened: true, ..Level::default() });
+        self.levels.push(Level::transaction());
         Ok(())
     }
 

@@ -1,0 +1,144 @@
+//! The disk itself: files, names, and the faults ordered for it. Knows nothing of C.
+
+use std::collections::BTreeMap;
+
+use crate::chance::Chance;
+use crate::file::FileData;
+
+/// What a call may run into, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// An input/output error. A sync that fails loses what it should have made durable, without
+    /// any later sync noticing.
+    Io,
+    /// No space is left. Only creating and writing can run into it; others go on.
+    Full,
+}
+
+/// How a changing call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Go,
+    Fail(Failure),
+    Frozen,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) files: BTreeMap<String, FileData>,
+    /// Deleted, but the directory on the platter does not know it yet.
+    ghosts: BTreeMap<String, FileData>,
+    /// Handles of an earlier epoch are dead.
+    pub(crate) epoch: u64,
+    pub(crate) frozen: bool,
+    pub(crate) freeze_at: Option<u64>,
+    pub(crate) failure: Option<(u64, Failure)>,
+    pub(crate) capacity: Option<u64>,
+    /// Syncs of this file are answered and not done.
+    pub(crate) lied_about: Option<String>,
+    pub(crate) calls: u64,
+    pub(crate) syncs: u64,
+    pub(crate) chance: Chance,
+}
+
+impl State {
+    pub(crate) fn new(seed: u64, epoch: u64) -> State {
+        State {
+            files: BTreeMap::new(),
+            ghosts: BTreeMap::new(),
+            epoch,
+            frozen: false,
+            freeze_at: None,
+            failure: None,
+            capacity: None,
+            lied_about: None,
+            calls: 0,
+            syncs: 0,
+            chance: Chance::new(seed),
+        }
+    }
+
+    /// Counts a changing call and decides how it ends.
+    pub(crate) fn change(&mut self) -> Verdict {
+        if self.freeze_at.is_some_and(|at| self.calls >= at) {
+            self.frozen = true;
+        }
+        if self.frozen {
+            return Verdict::Frozen;
+        }
+        let call = self.calls;
+        self.calls += 1;
+        match self.failure {
+            Some((at, failure)) if call >= at => {
+                self.failure = None;
+                Verdict::Fail(failure)
+            }
+            _ => Verdict::Go,
+        }
+    }
+
+    pub(crate) fn has_room(&self, name: &str, end: usize) -> bool {
+        let Some(capacity) = self.capacity else {
+            return true;
+        };
+        let used: usize = self.files.values().map(|file| file.contents().len()).sum();
+        let present = self.files.get(name).map_or(0, |file| file.contents().len());
+        (used + end.saturating_sub(present)) as u64 <= capacity
+    }
+
+    pub(crate) fn delete(&mut self, name: &str) -> bool {
+        let Some(file) = self.files.remove(name) else {
+            return false;
+        };
+        if file.name_durable {
+            self.ghosts.insert(name.to_owned(), file);
+        }
+        true
+    }
+
+    /// Makes the present names durable, and the deleted ones gone.
+    pub(crate) fn sync_directory(&mut self) {
+        self.syncs += 1;
+        self.ghosts.clear();
+        for file in self.files.values_mut() {
+            file.name_durable = true;
+        }
+    }
+
+    pub(crate) fn process_crash(&mut self) {
+        self.begin_epoch();
+        for file in self.files.values_mut() {
+            file.locks = Default::default();
+        }
+    }
+
+    pub(crate) fn power_loss(&mut self) {
+        self.begin_epoch();
+        let State { files, ghosts, chance, .. } = self;
+        files.retain(|_, file| {
+            file.power_loss(chance);
+            // A name that was not synced may have got there all the same.
+            file.name_durable || chance.coin()
+        });
+        for (name, mut ghost) in std::mem::take(ghosts) {
+            ghost.power_loss(chance);
+            if chance.coin() {
+                files.entry(name).or_insert(ghost);
+            }
+        }
+        for file in files.values_mut() {
+            file.name_durable = true;
+        }
+    }
+
+    fn begin_epoch(&mut self) {
+        self.epoch += 1;
+        self.frozen = false;
+        self.freeze_at = None;
+        self.failure = None;
+    }
+
+    pub(crate) fn flip(&mut self, name: &str, byte: usize, bit: u8) {
+        self.files.get_mut(name).expect("the file to damage exists").flip(byte, bit);
+    }
+}
