@@ -200,3 +200,23 @@ pub(crate) fn damage(chance: &mut Chance, bytes: &mut Vec<u8>) {
         }
     }
 }
+
+/// The bytes in the documentation are the bytes on the wire. A change here is a new version.
+#[test]
+fn the_documented_frame_is_the_one_that_is_sent() {
+    let (from, to) = (NodeId::new(1).unwrap(), NodeId::new(2).unwrap());
+    let mut message = Message::new(MessageKind::Heartbeat, from, to, Term(3));
+    message.commit = Index(4);
+    message.context = Bytes::from_static(b"rd");
+    let mut bytes = Vec::new();
+    crate::frame::append(&mut bytes, crate::frame::FrameKind::Message, 1, &encoded(&message));
+    let mut lines = String::new();
+    for line in bytes.chunks(16) {
+        let words: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        lines.push_str(&words.join(" "));
+        lines.push('\n');
+    }
+    println!("{lines}");
+    let documented = include_str!("../../../../docs/FORMATS.md");
+    assert!(documented.contains(&lines), "docs/FORMATS.md shows other bytes than\n{lines}");
+}

@@ -1,5 +1,6 @@
 //! The transport from outside: over an in-memory network with faults and paused time, and over
 //! real TCP on the loopback interface.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod memory;
 mod messages;
