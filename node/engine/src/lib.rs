@@ -35,6 +35,9 @@ const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// `wit-component` adds for indirect calls, with one to spare.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
 
+/// The version of wasmtime that the manifest pins; a test compares them.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
 /// Where the engine runs; decides how many guests may be alive at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -144,4 +147,11 @@ pub fn engine(place: Place) -> Result<Engine> {
             Engine::new(&config(place, Options { pooled: false, ..options }))
         }
     }
+}
+
+/// Names everything that decides what compiled code looks like and what it computes: code made
+/// under one name runs under no other.
+pub fn fingerprint() -> String {
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    format!("wasmtime {WASMTIME_VERSION} costs {COSTS_VERSION} {arch} {os}")
 }

@@ -144,3 +144,10 @@ fn costs_differ_from_the_defaults_only_where_they_say_so() {
     defaults.variable = VariableOperatorCost { memory_grow_per_page: 255, ..defaults.variable };
     assert_eq!(COSTS, defaults);
 }
+
+#[test]
+fn the_fingerprint_names_the_pinned_version() {
+    let manifest = include_str!("../../../Cargo.toml");
+    let pinned = format!("wasmtime = {{ version = \"={}\"", pgraft_engine::WASMTIME_VERSION);
+    assert!(manifest.contains(&pinned), "the manifest pins another version");
+}

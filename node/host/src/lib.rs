@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The module host: applies committed entries in replicated state machines, and answers queries.
+//!
+//! A machine is a WebAssembly component. Its state is a keyspace of state.db, so the host can do
+//! everything that makes it safe: a fresh instance per entry, so that nothing survives in memory;
+//! a savepoint, so that a trap leaves nothing half-done; fuel and limits that are equal on every
+//! replica. What a machine does is a function of module, keyspace and entry, or the host stops:
+//! a *rejection* is an outcome and equal everywhere, a *fault* is this machine's and never becomes
+//! one (WASM.md 4.3).
+//!
+//! The way of a batch: [`Applier::apply`] (`apply.rs`) opens one transaction; `plan.rs` sorts the
+//! commands of an entry into calls, after `sessions.rs` has answered what was applied before;
+//! `attempt.rs` makes the calls through `invoke.rs`, whose guests reach back through `call.rs`;
+//! `registry.rs`, `outbox.rs`, `wake.rs` and `digest.rs` keep the host's own rows, in keyspace 0.
+//!
+//! Absent on purpose: a compiler, threads, clocks, and what a command means.
+#![warn(missing_docs)]
+
+mod apply;
+mod attempt;
+mod cache;
+mod call;
+mod command;
+mod digest;
+mod fault;
+mod fields;
+mod imports;
+mod interface;
+mod invoke;
+pub mod limits;
+mod machines;
+mod outbox;
+mod plan;
+mod query;
+mod registry;
+mod rejection;
+mod rows;
+mod sessions;
+mod wake;
+
+pub use apply::{Applied, Applier, Bootstrap, Event};
+pub use cache::{CacheError, CachedCode, CodeCache};
+pub use command::{Command, CommandError};
+pub use fault::Fault;
+pub use machines::{Code, Machines};
+pub use outbox::Effect;
+pub use pgraft_engine::Place;
+pub use query::{Answer, Querier};
+pub use rejection::{HostCode, Outcome, Rejection};

@@ -1,0 +1,201 @@
+//! One call into a fresh instance of a module, and what its failure means.
+//!
+//! The classes of WASM.md 4.3 are decided here and nowhere else: what every replica sees alike is
+//! a [`HostCode`]; what only this machine sees is a [`Fault`].
+
+use std::cell::RefCell;
+
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::{OutOfMemory, Result, Store, Trap};
+
+use crate::call::Call;
+use crate::fault::Fault;
+use crate::imports::State;
+use crate::interface::{Context, GuestCommand, GuestError, GuestOutcome, Manifest, Trigger};
+use crate::limits::{HOSTCALL_BYTES_MAX, INSTANTIATION_FUEL};
+use crate::machines::Module;
+use crate::rejection::HostCode;
+
+/// Why a call did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Equally on every replica.
+    Everywhere(HostCode),
+    /// On this machine.
+    Here(Fault),
+}
+
+/// What a guest is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Export {
+    Describe,
+    Init,
+    Check,
+    Apply,
+    React,
+    Query,
+    Migrate,
+}
+
+impl Export {
+    pub(crate) const ALL: [(Export, &'static str); 7] = [
+        (Export::Describe, "describe"),
+        (Export::Init, "init"),
+        (Export::Check, "check"),
+        (Export::Apply, "apply"),
+        (Export::React, "react"),
+        (Export::Query, "query"),
+        (Export::Migrate, "migrate"),
+    ];
+}
+
+type Returned<R> = (Call, std::result::Result<R, Ended>);
+
+/// The commands of an entry for one machine.
+pub(crate) fn apply(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+    commands: &[GuestCommand<'_>],
+) -> Returned<Vec<GuestOutcome>> {
+    let parameters = (context, commands);
+    let (call, result) = invoke(module, Export::Apply, call, fuel, parameters);
+    (call, result.map(|(outcomes,): (Vec<GuestOutcome>,)| outcomes))
+}
+
+/// Input driven by time or by the host.
+pub(crate) fn react(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+    trigger: Trigger,
+) -> Returned<std::result::Result<(), GuestError>> {
+    let (call, result) = invoke(module, Export::React, call, fuel, (context, trigger));
+    (call, result.map(|(outcome,)| outcome))
+}
+
+/// The machine's first configuration.
+pub(crate) fn init(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+    config: &[u8],
+) -> Returned<std::result::Result<(), GuestError>> {
+    let (call, result) = invoke(module, Export::Init, call, fuel, (context, config));
+    (call, result.map(|(outcome,)| outcome))
+}
+
+/// A question on a snapshot.
+pub(crate) fn query(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+    request: &[u8],
+) -> Returned<GuestOutcome> {
+    let (call, result) = invoke(module, Export::Query, call, fuel, (context, request));
+    (call, result.map(|(outcome,)| outcome))
+}
+
+/// A look at a command before it enters the log.
+pub(crate) fn check(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+    command: GuestCommand<'_>,
+) -> Returned<std::result::Result<(), GuestError>> {
+    let (call, result) = invoke(module, Export::Check, call, fuel, (context, command));
+    (call, result.map(|(outcome,)| outcome))
+}
+
+/// What the module says about itself.
+pub(crate) fn describe(module: &Module, call: Call, fuel: u64) -> Returned<Manifest> {
+    let (call, result) = invoke(module, Export::Describe, call, fuel, ());
+    (call, result.map(|(manifest,)| manifest))
+}
+
+fn invoke<P, R>(
+    module: &Module,
+    export: Export,
+    call: Call,
+    fuel: u64,
+    parameters: P,
+) -> Returned<R>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift + 'static,
+{
+    let mut store: Store<State> = Store::new(module.engine(), RefCell::new(call));
+    store.limiter(|state| state.get_mut());
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    let instance = match instantiate(module, &mut store) {
+        Ok(instance) => instance,
+        Err(error) => {
+            let mut call = store.into_data().into_inner();
+            let fault = call.fault.take();
+            let fault = fault.unwrap_or_else(|| call.engine_fault("instantiate a module", &error));
+            return (call, Err(Ended::Here(fault)));
+        }
+    };
+    let result = run(&mut store, &instance, module.export(export), fuel, parameters);
+    let mut call = store.into_data().into_inner();
+    match result {
+        Ok(returned) => (call, Ok(returned)),
+        Err(error) => {
+            let ended = classify(&mut call, &error);
+            tracing::debug!(
+                machine = &*call.who.name, index = call.who.index.0, export = ?export,
+                ended = ?ended, error = %format_args!("{error:#}"), "call into a module ended"
+            );
+            (call, Err(ended))
+        }
+    }
+}
+
+fn instantiate(module: &Module, store: &mut Store<State>) -> Result<Instance> {
+    // What instantiation uses depends on the allocator, so it must never run out (WASM.md 4.2).
+    store.set_fuel(INSTANTIATION_FUEL)?;
+    module.instantiate(store)
+}
+
+fn run<P, R>(
+    store: &mut Store<State>,
+    instance: &Instance,
+    export: &ComponentExportIndex,
+    fuel: u64,
+    parameters: P,
+) -> Result<R>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift + 'static,
+{
+    let function = instance.get_typed_func::<P, R>(&mut *store, export)?;
+    store.set_fuel(fuel)?;
+    function.call(store, parameters)
+}
+
+fn classify(call: &mut Call, error: &wasmtime::Error) -> Ended {
+    if let Some(fault) = call.fault.take() {
+        return Ended::Here(fault);
+    }
+    if let Some(code) = call.ended {
+        return Ended::Everywhere(code);
+    }
+    if error.is::<OutOfMemory>() {
+        return Ended::Here(call.engine_fault("allocate memory", error));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => Ended::Here(Fault::StackOverflow {
+            machine: call.who.name.to_string(),
+            index: call.who.index,
+        }),
+        Some(Trap::OutOfFuel) => Ended::Everywhere(HostCode::OutOfFuel),
+        Some(_) => Ended::Everywhere(HostCode::Trap),
+        // The engine could not make sense of what the guest passed or returned.
+        None => Ended::Everywhere(HostCode::BadInterface),
+    }
+}

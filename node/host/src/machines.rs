@@ -1,0 +1,194 @@
+//! The engine and the modules that are loaded into it, shared by the applier and all queriers.
+//!
+//! Compiled code is native code: it is run only when its SHA-256 is the one that came with the
+//! program or stands in the local cache, never from a peer, the log or a client.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use pgraft_engine::Place;
+use pgraft_replica::Index;
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
+use wasmtime::{Engine, Store};
+
+use crate::call::{Call, Tables, Who};
+use crate::fault::Fault;
+use crate::imports::{State, linker};
+use crate::interface::{Manifest, PACKAGE, VERSION};
+use crate::invoke::{self, Export};
+use crate::limits::Limits;
+
+/// A module as it comes with the program or out of the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// The component. Its SHA-256 identifies the module.
+    pub component: &'a [u8],
+    /// `component` compiled by pgraft-engine.
+    pub compiled: &'a [u8],
+    /// SHA-256 of `compiled`, from a place that is trusted.
+    pub compiled_sha256: [u8; 32],
+}
+
+/// The engine and its modules.
+pub struct Machines {
+    engine: Engine,
+    modules: RwLock<BTreeMap<[u8; 32], Arc<Module>>>,
+}
+
+/// A loaded module: linked, its exports resolved, described.
+pub(crate) struct Module {
+    linked: InstancePre<State>,
+    exports: Vec<ComponentExportIndex>,
+    schema: u32,
+}
+
+impl Machines {
+    /// An engine for `place`, with these modules.
+    ///
+    /// # Errors
+    /// When the engine cannot be made, or as [`Machines::load`].
+    pub fn new(place: Place, modules: &[Code<'_>]) -> Result<Machines, Fault> {
+        let engine = pgraft_engine::engine(place)
+            .map_err(|error| refused("the engine", format!("{error:#}")))?;
+        Machines::with_engine(engine, modules)
+    }
+
+    /// [`Machines::new`] with an engine made elsewhere: tests compare several of them.
+    ///
+    /// # Errors
+    /// As [`Machines::load`].
+    pub fn with_engine(engine: Engine, modules: &[Code<'_>]) -> Result<Machines, Fault> {
+        let machines = Machines { engine, modules: RwLock::default() };
+        for code in modules {
+            machines.load(code)?;
+        }
+        Ok(machines)
+    }
+
+    /// Loads a module. Takes a fraction of a millisecond; no compiler is needed.
+    ///
+    /// # Errors
+    /// [`Fault::Module`] when the code is not what its hash says, was compiled for another engine,
+    /// imports anything outside `pgraft:machine/*`, lacks an export, or cannot describe itself.
+    pub fn load(&self, code: &Code<'_>) -> Result<(), Fault> {
+        if <[u8; 32]>::from(Sha256::digest(code.compiled)) != code.compiled_sha256 {
+            return Err(refused(code.name, "the compiled code is damaged: its hash differs"));
+        }
+        let component = deserialize(&self.engine, code.compiled)
+            .map_err(|error| refused(code.name, format!("{error:#}")))?;
+        let module = Module::link(&self.engine, code.name, &component)?;
+        let identity = Sha256::digest(code.component).into();
+        let mut modules = self.modules.write().unwrap_or_else(PoisonError::into_inner);
+        modules.insert(identity, Arc::new(module));
+        Ok(())
+    }
+
+    /// Whether a module is loaded.
+    pub fn has(&self, sha256: &[u8; 32]) -> bool {
+        self.module(sha256).is_some()
+    }
+
+    pub(crate) fn module(&self, sha256: &[u8; 32]) -> Option<Arc<Module>> {
+        self.modules.read().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
+    }
+
+    /// The module of a registered machine.
+    pub(crate) fn of(&self, machine: &str, sha256: &[u8; 32]) -> Result<Arc<Module>, Fault> {
+        self.module(sha256).ok_or_else(|| Fault::MissingModule {
+            machine: machine.to_owned(),
+            sha256: hex(sha256),
+        })
+    }
+}
+
+impl std::fmt::Debug for Machines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("Machines").field("modules", &modules.len()).finish_non_exhaustive()
+    }
+}
+
+impl Module {
+    fn link(engine: &Engine, name: &str, component: &Component) -> Result<Module, Fault> {
+        let kind = component.component_type();
+        if let Some((import, _)) =
+            kind.imports(engine).find(|(import, _)| !import.starts_with(PACKAGE))
+        {
+            return Err(refused(name, format!("it imports {import}; only {PACKAGE}* is there")));
+        }
+        let engine_says = |error: wasmtime::Error| refused(name, format!("{error:#}"));
+        let linked = linker(engine)
+            .and_then(|linker| linker.instantiate_pre(component))
+            .map_err(engine_says)?;
+        let guest = format!("{PACKAGE}guest@{VERSION}");
+        let guest = component
+            .get_export_index(None, &guest)
+            .ok_or_else(|| refused(name, format!("it does not export {guest}")))?;
+        let mut exports = Vec::new();
+        for (_, export) in Export::ALL {
+            let index = component.get_export_index(Some(&guest), export);
+            exports.push(index.ok_or_else(|| refused(name, format!("no export {export}")))?);
+        }
+        let mut module = Module { linked, exports, schema: 0 };
+        let Manifest { name: calls_itself, version, schema, migrates_from, api } =
+            module.describe(name)?;
+        let api_bytes = api.len();
+        tracing::debug!(name, calls_itself, version, schema, migrates_from, api_bytes, "loaded");
+        module.schema = schema;
+        Ok(module)
+    }
+
+    /// Runs the module once, so that one that cannot run is refused before it is needed.
+    fn describe(&self, name: &str) -> Result<Manifest, Fault> {
+        let who = Who {
+            machine: u32::MAX,
+            name: name.into(),
+            index: Index::ZERO,
+            limits: Limits::DEFAULT,
+            may_change_conf: false,
+        };
+        let fuel = who.limits.command_fuel;
+        let (_, described) = invoke::describe(self, Call::new(Tables::Nothing, who, 1), fuel);
+        described.map_err(|ended| refused(name, format!("it cannot describe itself: {ended:?}")))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.linked.engine()
+    }
+
+    pub(crate) fn export(&self, export: Export) -> &ComponentExportIndex {
+        &self.exports[export as usize]
+    }
+
+    /// Schema of the rows that the module reads and writes.
+    pub(crate) fn schema(&self) -> u32 {
+        self.schema
+    }
+
+    pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+        self.linked.instantiate(store)
+    }
+}
+
+#[expect(unsafe_code, reason = "compiled code cannot be checked, only its hash")]
+fn deserialize(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the caller compared the SHA-256 of `compiled` with one made right after it was
+    // compiled by pgraft-engine, so these are bytes of wasmtime's own making. The engine itself
+    // refuses code of another version or configuration.
+    unsafe { Component::deserialize(engine, compiled) }
+}
+
+fn refused(name: &str, why: impl Into<String>) -> Fault {
+    Fault::Module { name: name.to_owned(), why: why.into() }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}

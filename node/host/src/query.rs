@@ -1,0 +1,136 @@
+//! Questions: read-only instances on a snapshot of state.db, beside the writer and never in its
+//! way. Any number of queriers may run, up to the engine's pool of instances.
+
+use std::sync::Arc;
+
+use pgraft_replica::Index;
+use pgraft_store::{Meta, ReadTables, StateReader};
+
+use crate::attempt;
+use crate::call::{Call, Tables, Who};
+use crate::fault::Fault;
+use crate::fields::Malformed;
+use crate::interface::{Caller, Context, GuestCommand};
+use crate::invoke::{self, Ended};
+use crate::limits::{HOST, NAME_BYTES_MAX, QUERY_FUEL};
+use crate::machines::{Machines, Module};
+use crate::plan::rejected;
+use crate::registry::Registration;
+use crate::rejection::{HostCode, Outcome};
+use crate::rows;
+
+/// An answer, and of when it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The applied index of the snapshot.
+    pub index: Index,
+    /// The machine's answer, or its rejection.
+    pub outcome: Outcome,
+}
+
+/// Answers queries over one connection, one at a time.
+pub struct Querier {
+    machines: Arc<Machines>,
+    reader: Option<StateReader>,
+}
+
+impl Querier {
+    /// Takes over a connection.
+    ///
+    /// # Errors
+    /// None today; room for checks of the file.
+    pub fn open(machines: Arc<Machines>, reader: StateReader) -> Result<Querier, Fault> {
+        Ok(Querier { machines, reader: Some(reader) })
+    }
+
+    /// Asks a machine, on the newest committed state. Costs about 25 us.
+    ///
+    /// # Errors
+    /// When this machine fails; the querier is then not used again.
+    pub fn query(
+        &mut self,
+        machine: &str,
+        principal: &str,
+        request: &[u8],
+    ) -> Result<Answer, Fault> {
+        tracing::trace!(machine, principal, "query");
+        self.ask(machine, |module, call, context| {
+            let (call, returned) = invoke::query(module, call, QUERY_FUEL, context, request);
+            (call, returned.map(attempt::outcome))
+        })
+    }
+
+    /// Asks a machine whether it would take a command; advisory, before it enters the log. An
+    /// answer of `Ok` says nothing more.
+    ///
+    /// # Errors
+    /// As [`Querier::query`].
+    pub fn check(
+        &mut self,
+        machine: &str,
+        principal: &str,
+        payload: &[u8],
+    ) -> Result<Answer, Fault> {
+        let caller = Caller { principal, session: 0, seq: 0 };
+        self.ask(machine, |module, call, context| {
+            let command = GuestCommand { caller, payload };
+            let (call, returned) = invoke::check(module, call, QUERY_FUEL, context, command);
+            let outcome = |returned: Result<(), _>| match returned {
+                Ok(()) => Ok(Ok(Vec::new())),
+                Err(error) => attempt::rejection(error).map(Err),
+            };
+            (call, returned.map(outcome))
+        })
+    }
+
+    fn ask(
+        &mut self,
+        machine: &str,
+        make: impl FnOnce(&Module, Call, Context) -> (Call, Result<Result<Outcome, HostCode>, Ended>),
+    ) -> Result<Answer, Fault> {
+        let reader = self.reader.as_mut().expect("not used again after a fault");
+        let meta = reader.begin()?;
+        let index = meta.applied;
+        let Some((module, who)) = self.look_up(machine, &meta)? else {
+            self.end()?;
+            return Ok(Answer { index, outcome: rejected(HostCode::UnknownMachine) });
+        };
+        let reader = self.reader.take().expect("looked up over it a moment ago");
+        let context = Context { index: index.0, term: meta.term.0, time_ms: meta.time_ms, seed: 0 };
+        let (call, returned) = make(&module, Call::new(Tables::Reader(reader), who, 1), context);
+        let Tables::Reader(reader) = call.tables else { unreachable!("it went in as a reader") };
+        self.reader = Some(reader);
+        self.end()?;
+        let outcome = match returned {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(code)) | Err(Ended::Everywhere(code)) => rejected(code),
+            // Nobody else must agree with an answer.
+            Err(Ended::Here(Fault::StackOverflow { .. })) => rejected(HostCode::StackOverflow),
+            Err(Ended::Here(fault)) => return Err(fault),
+        };
+        Ok(Answer { index, outcome })
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        self.reader.as_mut().expect("no call is going on").end().map_err(Fault::from)
+    }
+
+    fn look_up(&self, name: &str, meta: &Meta) -> Result<Option<(Arc<Module>, Who)>, Fault> {
+        if name.len() > NAME_BYTES_MAX {
+            return Ok(None);
+        }
+        let reader = self.reader.as_ref().expect("no call is going on");
+        let key = rows::key(rows::MACHINE, &[name.as_bytes()]);
+        let Some(row) = reader.get(HOST, &key)? else { return Ok(None) };
+        let row = Registration::decode(&row).map_err(|Malformed| Fault::Row("machine"))?;
+        let module = self.machines.of(name, &row.sha256)?;
+        let who = Who {
+            machine: row.id,
+            name: name.into(),
+            index: meta.applied,
+            limits: row.limits,
+            may_change_conf: false,
+        };
+        Ok(Some((module, who)))
+    }
+}
