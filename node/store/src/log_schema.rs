@@ -189,9 +189,9 @@ pub(crate) fn open(disk: &Disk, path: &Path) -> Result<(Connection, Found), Open
     if !disk.holds(path)? {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
-    let connection =
-        connection::open(disk, path, Purpose::Log, false).doing(doing, path).map_err(refuse)?;
-    let stamp = match connection::stamp(&connection) {
+    let opened = connection::open(disk, path, Purpose::Log, false)
+        .and_then(|connection| Ok((connection::stamp(&connection)?, connection)));
+    let (stamp, connection) = match opened {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
             return Err(OpenError::InUse { path: path.to_owned() });
         }

@@ -80,18 +80,20 @@ impl SimDisk {
         self.slot.with(|state| state.capacity = bytes);
     }
 
-    /// Syncs of the file of this name are answered and not done.
-    pub fn lie_about_syncs(&self, name: &str) {
-        self.slot.with(|state| state.lied_about = Some(name.to_owned()));
+    /// Syncs of the file `name` are answered and done only when `written` is written to: with a WAL
+    /// and its database that is what `synchronous=NORMAL` does.
+    pub fn defer_syncs(&self, name: &str, written: &str) {
+        self.slot.with(|state| state.deferred = Some((name.to_owned(), written.to_owned())));
     }
 
-    /// The process is gone, the machine runs on: nothing is lost, all connections are dead.
+    /// The process is gone, the machine runs on: nothing is lost, all connections are dead. A
+    /// freeze that is still to come stays ordered.
     pub fn process_crash(&self) {
         self.slot.with(State::process_crash);
     }
 
     /// The power fails and comes back: all connections are dead, and of what was not synced chance
-    /// decides what is left.
+    /// decides what is left. Nothing stays ordered of freezes and failures.
     pub fn power_loss(&self) {
         self.slot.with(State::power_loss);
     }

@@ -34,8 +34,8 @@ pub(crate) struct State {
     pub(crate) freeze_at: Option<u64>,
     pub(crate) failure: Option<(u64, Failure)>,
     pub(crate) capacity: Option<u64>,
-    /// Syncs of this file are answered and not done.
-    pub(crate) lied_about: Option<String>,
+    /// Syncs of the first file are answered, and done when the second is written.
+    pub(crate) deferred: Option<(String, String)>,
     pub(crate) calls: u64,
     pub(crate) syncs: u64,
     pub(crate) chance: Chance,
@@ -51,7 +51,7 @@ impl State {
             freeze_at: None,
             failure: None,
             capacity: None,
-            lied_about: None,
+            deferred: None,
             calls: 0,
             syncs: 0,
             chance: Chance::new(seed),
@@ -96,6 +96,24 @@ impl State {
         true
     }
 
+    /// A write to `name` is under way.
+    pub(crate) fn before_write(&mut self, name: &str) {
+        if let Some((deferred, written)) = &self.deferred
+            && written == name
+            && let Some(file) = self.files.get_mut(deferred)
+        {
+            file.sync();
+        }
+    }
+
+    pub(crate) fn sync(&mut self, name: &str) {
+        self.syncs += 1;
+        let deferred = self.deferred.as_ref().is_some_and(|(deferred, _)| deferred == name);
+        if let Some(file) = self.files.get_mut(name).filter(|_| !deferred) {
+            file.sync();
+        }
+    }
+
     /// Makes the present names durable, and the deleted ones gone.
     pub(crate) fn sync_directory(&mut self) {
         self.syncs += 1;
@@ -113,7 +131,9 @@ impl State {
     }
 
     pub(crate) fn power_loss(&mut self) {
+        self.frozen = true;
         self.begin_epoch();
+        self.failure = None;
         let State { files, ghosts, chance, .. } = self;
         files.retain(|_, file| {
             file.power_loss(chance);
@@ -133,9 +153,10 @@ impl State {
 
     fn begin_epoch(&mut self) {
         self.epoch += 1;
-        self.frozen = false;
-        self.freeze_at = None;
-        self.failure = None;
+        if self.frozen {
+            self.frozen = false;
+            self.freeze_at = None;
+        }
     }
 
     pub(crate) fn flip(&mut self, name: &str, byte: usize, bit: u8) {

@@ -276,6 +276,7 @@ unsafe extern "C" fn x_write(
         if !state.has_room(&open.name, at as usize + data.len()) {
             return ffi::SQLITE_FULL;
         }
+        state.before_write(&open.name);
         named(state, &open.name).write(at as usize, data);
         ffi::SQLITE_OK
     })
@@ -293,10 +294,7 @@ unsafe extern "C" fn x_sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_in
     let open = unsafe { opened(file) };
     let sync_directory = std::mem::take(&mut open.sync_directory);
     open.change(ffi::SQLITE_IOERR_FSYNC, |state| {
-        if state.lied_about.as_ref() != Some(&open.name) {
-            named(state, &open.name).sync();
-        }
-        state.syncs += 1;
+        state.sync(&open.name);
         if sync_directory {
             state.sync_directory();
         }

@@ -26,13 +26,13 @@ enum End {
 fn run(seed: u64, at: u64, end: End, bug: Bug, peer: &Peer) -> Result<bool, String> {
     let disk = SimDisk::new(seed ^ (at << 20));
     if bug == Bug::WalNotSynced {
-        disk.lie_about_syncs("/node/raft.db-wal");
+        disk.defer_syncs("/node/raft.db-wal", "/node/raft.db");
     }
     disk.freeze_in(at);
     let mut truth = Truth::default();
     let crashed = drive(&disk, bug, peer, &mut truth).is_err();
     assert_eq!(crashed, disk.frozen(), "a run ends only with the disk: {truth:?}");
-    if end == End::ProcessThenPower {
+    if crashed && end == End::ProcessThenPower {
         disk.process_crash();
         if let Some(found) = recover(&disk)? {
             truth.check(&found)?;

@@ -39,8 +39,12 @@ fn state_commits_without_sync() {
     let disk = Disk { dir: "/node".into(), vfs: Some(sim.vfs()) };
     let mut state = StateStore::open(&disk, 0).unwrap();
     let mut checkpointer = Checkpointer::open(&disk, 0).unwrap();
-    let before = sim.syncs();
+    let mut before = 0;
     for applied in 1..=100 {
+        if applied == 2 {
+            // A WAL that starts over has its header synced, once.
+            before = sim.syncs();
+        }
         state.begin().unwrap();
         state.put(1, &[1], &[applied as u8]).unwrap();
         state.set_meta(meta(applied, 1));
@@ -61,7 +65,7 @@ fn failed_write_or_sync_ends_the_use_of_the_log() {
         let calls = sim.calls();
         sim.fail_in(call, Failure::Io);
         let next = task(entries(3..=4, 1), Some(hard(1, 2, 2)));
-        let outcome = store.write(&[next.clone()]);
+        let outcome = store.write(std::slice::from_ref(&next));
         if outcome.is_ok() {
             assert!(call >= 3, "a write has a header, pages and a sync, not {call} calls");
             break;
@@ -118,7 +122,7 @@ fn full_disk_leaves_the_log_usable_once_there_is_space() {
     sim.set_capacity(Some(120_000));
     let big = task(vec![entry(3, 1, &[1; 500_000])], Some(hard(1, 2, 2)));
     for _ in 0..3 {
-        let outcome = store.write(&[big.clone()]);
+        let outcome = store.write(std::slice::from_ref(&big));
         assert!(outcome.as_ref().is_err_and(Fault::is_full), "{outcome:?}");
     }
     assert_eq!(store.tail(Index(0), 0).unwrap().len(), 2);
