@@ -72,7 +72,8 @@ pub enum Input {
         /// The entries from `low` on, contiguous; empty when they are truncated meanwhile.
         entries: Vec<Entry>,
     },
-    /// A snapshot for `to` is pinned: the `Snapshot` message may be built.
+    /// A snapshot for `to` is pinned: the `Snapshot` message may be built. Repeated while its
+    /// sending makes progress: [`crate::limits::SNAPSHOT_STALL_MS`] without it mean failure.
     SnapshotPinned {
         /// Who needs it.
         to: NodeId,
@@ -124,6 +125,7 @@ pub struct Restored {
     pub tail: Vec<Entry>,
     /// What state.db has applied.
     pub applied: Index,
-    /// The configuration in the same transaction as `applied`.
+    /// The configuration in the same transaction as `applied`; with nothing applied that of the
+    /// genesis, never an empty one, also on a node that waits to be added.
     pub conf: ConfState,
 }

@@ -46,10 +46,13 @@ impl LogView {
         tail: Vec<Entry>,
         last: Index,
     ) -> LogView {
+        // The terms of the tail are found again while it is pushed.
+        let before_tail = tail.first().map_or(last, |entry| Index(entry.index.0 - 1));
+        let terms = terms.into_iter().filter(|(first, _)| *first <= before_tail);
         let mut view = LogView {
             truncated,
-            terms: terms.into(),
-            last: tail.first().map_or(last, |entry| Index(entry.index.0 - 1)),
+            terms: terms.collect(),
+            last: before_tail,
             recent: VecDeque::new(),
             recent_bytes: 0,
             blocks: VecDeque::new(),

@@ -526,6 +526,7 @@ impl Replica {
             learners: self.conf.learners.clone(),
             peers: self.peers(),
             joint: self.conf.is_joint(),
+            installing: self.writes.has_snapshot() || self.raft.has_pending_snapshot(),
             transferring: self.raft.transfer_target().is_some(),
             elections_started: self.elections_started,
             messages_sent: self.messages_sent,

@@ -70,8 +70,10 @@ pub(crate) fn validate(config: &Config, restored: &Restored) -> Result<(), Resto
         return Err(RestoreError::Timeouts { election, heartbeat });
     }
     let Restored { hard_state, truncated, tail, applied, conf, .. } = restored;
-    // An empty configuration is that of a node which waits to be added.
-    if *conf != ConfState::default() && !conf.is_valid() {
+    // A node that waits to be added starts from the genesis configuration, in which it is not:
+    // from an empty one it would replay the log to a configuration without the first voters, and
+    // elect itself.
+    if !conf.is_valid() {
         return Err(RestoreError::Configuration(format!("{conf:?}")));
     }
     if *applied < truncated.0 {

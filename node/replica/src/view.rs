@@ -60,6 +60,9 @@ pub struct View {
     pub peers: Vec<PeerView>,
     /// Whether the applied configuration is joint.
     pub joint: bool,
+    /// Whether a received snapshot is on its way to disk; until then the log begins after what
+    /// is applied.
+    pub installing: bool,
     /// Whether it is handing leadership over.
     pub transferring: bool,
     /// Elections it has started.

@@ -66,6 +66,9 @@ pub(crate) struct Cluster {
     next_ticket: u64,
     /// Entries below the applied index that a restart loads.
     pub(crate) tail_older: u64,
+    /// When members never change: how many voters there are, to check durability.
+    pub(crate) fixed_voters: Option<u64>,
+    genesis: ConfState,
 }
 
 impl Cluster {
@@ -85,6 +88,8 @@ impl Cluster {
             trace: String::new(),
             next_ticket: 0,
             tail_older: 0,
+            fixed_voters: None,
+            genesis: conf.clone(),
         };
         for number in 1..=voters {
             cluster.add(number, conf.clone());
@@ -99,8 +104,14 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a node with an empty log that believes in `conf` (empty: waits to be added).
-    pub(crate) fn add(&mut self, number: u64, conf: ConfState) {
+    /// Starts a node that waits to be added: an empty log, and the genesis configuration.
+    pub(crate) fn join(&mut self, number: u64) {
+        let genesis = self.genesis.clone();
+        self.add(number, genesis);
+    }
+
+    /// Starts a node with an empty log.
+    fn add(&mut self, number: u64, conf: ConfState) {
         let state = State { conf, ..State::default() };
         let disk = Disk { state: state.clone(), durable: state, ..Disk::default() };
         let node = Node {
@@ -204,6 +215,7 @@ impl Cluster {
         self.net.extend(send);
         for committed in &apply {
             self.ledger.record(id(number), committed).expect("state machine safety");
+            self.check_durable(committed);
         }
         for (ticket, index) in reads {
             let committed = self.reads[&ticket];
@@ -229,6 +241,20 @@ impl Cluster {
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
         let before = self.answers.insert(ticket, answer);
         assert_eq!(before, None, "request {} is answered twice", ticket.0);
+    }
+
+    /// What is committed is on the disks of a majority, whatever crashes next.
+    fn check_durable(&self, committed: &Committed) {
+        let Some(voters) = self.fixed_voters else { return };
+        let entry = &committed.entry;
+        let has = |number: &u64| {
+            let disk = &self.nodes[number].disk;
+            disk.log
+                .get(&entry.index.0)
+                .map_or(disk.truncated.0 >= entry.index, |found| found.term == entry.term)
+        };
+        let count = (1..=voters).filter(has).count() as u64;
+        assert!(2 * count > voters, "{} is committed but only on {count} disks", entry.index);
     }
 
     fn check(&mut self, number: u64) {

@@ -3,6 +3,7 @@
 
 mod canaries;
 mod cluster;
+mod dice;
 mod disk;
 mod faults;
 mod membership;
