@@ -9,6 +9,7 @@ pub use pgraft_sdk::codec::CodecError;
 
 use crate::limits::TXN_DEPTH_MAX;
 use crate::model::*;
+use crate::rows::Change;
 
 /// Version of all encodings in this file; the first byte of each.
 pub const FORMAT: u8 = 1;
@@ -309,6 +310,26 @@ fn write_key_value(writer: &mut Writer, kv: &KeyValue) {
         .i64(kv.version)
         .i64(kv.lease)
         .bytes(&kv.value);
+}
+
+/// As [`Event::encode`], straight from the row of a change: every put does this.
+pub(crate) fn encode_event(
+    kind: EventKind,
+    change: &Change<'_>,
+    main: u64,
+    prev_main: u64,
+) -> Vec<u8> {
+    let mut writer = begin(change.key.len() + change.value.len());
+    writer
+        .u8(kind as u8)
+        .bytes(change.key)
+        .i64(change.create as i64)
+        .i64(main as i64)
+        .i64(change.version as i64)
+        .i64(change.lease)
+        .bytes(change.value)
+        .i64(prev_main as i64);
+    writer.finish()
 }
 
 fn read_key_value(reader: &mut Reader<'_>) -> Result<KeyValue, CodecError> {

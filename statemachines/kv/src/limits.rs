@@ -27,10 +27,12 @@ pub const COMPACTION_STEP_ROWS_MAX: u32 = 1000;
 pub const COMPACTION_STEP_BYTES_MAX: u32 = 1 << 20;
 /// Log time between two steps of a compaction, in ms.
 pub const COMPACTION_PAUSE_MS: u64 = 10;
-/// Events that one answer to a question for history holds.
-pub const HISTORY_EVENTS_MAX: u64 = 1000;
-/// Bytes after which an answer to a question for history stops.
+/// Events that one answer to a question for history holds; the last revision is whole.
+pub const HISTORY_EVENTS_MAX: usize = 1000;
+/// Bytes of keys and values after which an answer to a question for history stops.
 pub const HISTORY_BYTES_MAX: usize = 1 << 20;
+/// Changes that one answer to a question for history looks at.
+pub const HISTORY_CHANGES_MAX: usize = 20_000;
 
 const _: () = {
     // What the host stores per row (statemachines/wit: 2 KiB and 2 MiB) must hold our rows: a key
