@@ -244,6 +244,7 @@ pub(crate) async fn with_signs_of_life<T>(
     tokio::pin!(work);
     loop {
         tokio::select! {
+            biased;
             done = &mut work => return Ok(done),
             _ = signs.tick() => {
                 let sign = write_frame(writer, FrameKind::Pong, version, &[]);

@@ -17,6 +17,7 @@ use crate::connection::{self, Broken, within, write_frame};
 use crate::directory::Standing;
 use crate::frame::{Frame, FrameKind, FrameReader};
 use crate::handshake::{HANDSHAKE_VERSION, Hello, Join, Purpose, Refusal, Welcome, judge};
+use crate::inbox::Gone;
 use crate::limits::{
     ACCEPT_PAUSE, FAREWELL, FRAME_BYTES_MAX, GREETING_BYTES_MAX, RPC_BYTES_MAX, STRANGERS_MAX,
 };
@@ -129,6 +130,7 @@ async fn admit<N: Net>(
     accepted.reader.agree(version, FRAME_BYTES_MAX);
     let replaced = shared.doors.enter(hello.from, hello.purpose);
     let broken = tokio::select! {
+        biased;
         broken = serve(shared, accepted, &hello, version) => broken,
         why = no_longer_welcome(shared, &hello) => Broken::WeRefuse(why),
         _ = replaced => Broken::Replaced,
@@ -185,6 +187,7 @@ async fn take_message<N: Net>(
     let frame = connection::read_frame(reader, shared.local.timing.silence * 2).await?;
     match frame.kind {
         FrameKind::Message => {
+            let bytes = frame.body.len();
             let message = codec::decode(frame.body)?;
             if message.from != from || message.to != shared.local.node {
                 return Err(Broken::Protocol("a message of another sender or receiver"));
@@ -192,8 +195,8 @@ async fn take_message<N: Net>(
             if message.kind == MessageKind::Snapshot {
                 return Err(Broken::Protocol("a snapshot without its data"));
             }
-            let told = shared.events.send(Event::Received(message)).await;
-            told.map(|()| None).map_err(|_| Broken::Stopping)
+            let told = shared.inbox.put(Event::Received(message), bytes).await;
+            told.map(|()| None).map_err(|Gone| Broken::Stopping)
         }
         FrameKind::Ping if frame.body.len() == 8 => Ok(Some(frame.body)),
         _ => Err(Broken::Protocol("a dialler sends only messages here")),
@@ -245,10 +248,11 @@ async fn invite<N: Net>(
         }
     };
     let (reply, answer) = oneshot::channel();
+    let bytes = join.request.len();
     let event = Event::Join { request: join.request, reply };
     let patience = shared.local.timing.join;
     let ask = async {
-        shared.events.send(event).await.map_err(|_| Broken::Stopping)?;
+        shared.inbox.put(event, bytes).await.map_err(|Gone| Broken::Stopping)?;
         let answer = answer.await;
         let (status, body) = match &answer {
             Ok(Ok(body)) if body.len() <= RPC_BYTES_MAX => (0, &body[..]),

@@ -17,6 +17,7 @@ mod fields;
 pub mod frame;
 pub mod handshake;
 mod inbound;
+mod inbox;
 mod join;
 pub mod limits;
 mod net;

@@ -15,6 +15,9 @@ pub const BODY_BYTES_FIRST: usize = 64 << 10;
 /// Bytes of an incomplete frame that show that the line is slow, not dead.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
+/// Bytes of events that the driver has not taken yet.
+pub const EVENTS_BYTES_MAX: usize = 16 << 20;
+
 /// Messages waiting for one peer.
 pub const OUTBOX_MESSAGES_MAX: usize = 4096;
 /// Encoded bytes waiting for one peer.
@@ -72,6 +75,7 @@ const _: () = {
     assert!(RPC_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(CHUNK_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(FRAME_BYTES_MAX <= OUTBOX_BYTES_MAX);
+    assert!(FRAME_BYTES_MAX <= EVENTS_BYTES_MAX);
     assert!(GREETING_BYTES_MAX <= FRAME_BYTES_MAX);
     // The largest request must fit among those being handled, or it would wait for ever.
     assert!(RPC_BYTES_MAX.div_ceil(HANDLED_BYTES_UNIT) <= HANDLED_UNITS_MAX);

@@ -115,6 +115,7 @@ pub(crate) async fn run<N: Net>(shared: &Shared<N>, link: &PeerLink) {
         }
         mourn(shared, link, &broken);
         tokio::select! {
+            biased;
             () = sleep(pauses.next()) => {}
             // A new address or incarnation is worth an attempt at once.
             changed = editions.changed() => if changed.is_err() { return },
@@ -156,6 +157,7 @@ async fn converse<N: Net>(
         readdressed(&shared.directory, shared.directory.editions(), link.node, &peer, incarnation);
     // Whichever ends first ends the connection.
     tokio::select! {
+        biased;
         broken = read(shared, link, &mut reader, silence, since) => broken,
         broken = write(link, &mut writer, version, silence, since) => broken,
         broken = changed => broken,
@@ -175,6 +177,7 @@ async fn write<S: AsyncRead + AsyncWrite>(
         buffer.clear();
         buffer.shrink_to(WRITE_BUFFER_BYTES_KEPT);
         tokio::select! {
+            biased;
             _ = pings.tick() => append_ping(&mut buffer, version, since),
             () = link.outbox.ready() => {}
         }

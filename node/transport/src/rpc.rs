@@ -187,6 +187,7 @@ async fn converse<N: Net>(
     let changed =
         readdressed(&shared.directory, shared.directory.editions(), link.node, &peer, incarnation);
     tokio::select! {
+        biased;
         broken = read_replies(shared, link, &mut reader, silence, &in_flight, &room) => broken,
         broken = write_calls(link, &mut writer, version, silence, &in_flight, &room) => broken,
         broken = changed => broken,
@@ -218,6 +219,7 @@ async fn write_calls<S: AsyncRead + AsyncWrite>(
             link.calls.ready().await;
         };
         tokio::select! {
+            biased;
             _ = pings.tick() => {
                 // Those whose caller has gone need no reply any more.
                 lock(in_flight).retain(|_, call| !call.reply.is_closed());
@@ -341,6 +343,7 @@ pub(crate) async fn serve<N: Net>(
     // Dropped with this function: nobody waits for those replies any more.
     let mut handlers = JoinSet::new();
     tokio::select! {
+        biased;
         broken = read_requests(shared, from, version, reader, &mut handlers, answers) => broken,
         broken = write_answers(writer, version, waiting, silence) => broken,
     }
@@ -381,8 +384,9 @@ async fn read_requests<N: Net>(
                     return Broken::Stopping;
                 };
                 let (reply, answer) = oneshot::channel();
+                let bytes = request.body.len();
                 let event = Event::Rpc { from, body: request.body, reply };
-                if shared.events.send(event).await.is_err() {
+                if shared.inbox.put(event, bytes).await.is_err() {
                     return Broken::Stopping;
                 }
                 let answers = answers.clone();
@@ -442,6 +446,7 @@ async fn write_answers<S: AsyncRead + AsyncWrite>(
     loop {
         turn.clear();
         tokio::select! {
+            biased;
             received = waiting.recv_many(&mut turn, ANSWERS_QUEUED_MAX) => if received == 0 {
                 return Broken::Stopping;
             },

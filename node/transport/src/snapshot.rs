@@ -319,8 +319,9 @@ impl<N: Net> Receiving<'_, N> {
             return Err(Broken::Protocol("not the message of this sender's snapshot"));
         }
         let (sink, decision) = oneshot::channel();
+        let bytes = codec::encoded_len(&message);
         let event = Event::SnapshotBegin { from, message, sink };
-        if self.shared.events.send(event).await.is_err() {
+        if self.shared.inbox.put(event, bytes).await.is_err() {
             return Err(Broken::Stopping);
         }
         let decision = self.busy(idle, "the decision about a snapshot", decision).await?;
@@ -402,6 +403,7 @@ impl<N: Net> Receiving<'_, N> {
         tokio::pin!(work);
         loop {
             tokio::select! {
+                biased;
                 done = &mut work => return done,
                 _ = signs.tick() => self.ack(&Ack::Progress(self.taken)).await?,
             }

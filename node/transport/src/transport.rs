@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::directory::{Directory, Peer};
 use crate::handshake::Refusal;
 use crate::inbound::{self, Doors};
+use crate::inbox::Inbox;
 use crate::limits::{TOKEN_BYTES_MAX, Timing};
 use crate::net::Net;
 use crate::peer::{self, PeerLink};
@@ -132,7 +133,7 @@ pub(crate) struct Shared<N: Net> {
     pub(crate) net: N,
     pub(crate) local: Local,
     pub(crate) directory: Directory,
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) inbox: Inbox,
     pub(crate) reports: Reports,
     pub(crate) complaints: Complaints,
     pub(crate) doors: Doors,
@@ -193,8 +194,8 @@ impl<N: Net> fmt::Debug for Transport<N> {
 impl<N: Net> Transport<N> {
     /// Starts to accept connections. Nobody is let in before [`Transport::set_peers`].
     ///
-    /// `events` carries everything to the driver and holds back the network when it is full; a
-    /// thousand is a good size.
+    /// `events` carries everything to the driver and holds back the network when it is full, or
+    /// holds [`crate::limits::EVENTS_BYTES_MAX`]; a thousand is a good size.
     ///
     /// # Panics
     /// Outside a tokio runtime with time (and, for [`crate::Tcp`], I/O) enabled; if a time in
@@ -212,7 +213,7 @@ impl<N: Net> Transport<N> {
             net,
             local,
             directory: Directory::new(),
-            events,
+            inbox: Inbox::new(events),
             reports: Reports::default(),
             complaints: Complaints::default(),
             doors: Doors::default(),
@@ -223,7 +224,7 @@ impl<N: Net> Transport<N> {
         let host = Arc::clone(&shared);
         spawn(&shared, async move { inbound::listen(&host, listener).await });
         let teller = Arc::clone(&shared);
-        spawn(&shared, async move { teller.reports.run(&teller.events).await });
+        spawn(&shared, async move { teller.reports.run(teller.inbox.small()).await });
         Transport { shared, stop: Arc::new(stop) }
     }
 
@@ -331,12 +332,12 @@ impl<N: Net> Transport<N> {
         let (shared, messages) = (Arc::clone(&self.shared), Arc::clone(&link));
         spawn(&self.shared, async move {
             let closed = stopped(messages.closed.subscribe());
-            tokio::select! { () = closed => {}, () = peer::run(&shared, &messages) => {} }
+            tokio::select! { biased; () = closed => {}, () = peer::run(&shared, &messages) => {} }
         });
         let (shared, requests) = (Arc::clone(&self.shared), Arc::clone(&link));
         spawn(&self.shared, async move {
             let closed = stopped(requests.closed.subscribe());
-            tokio::select! { () = closed => {}, () = rpc::run(&shared, &requests) => {} }
+            tokio::select! { biased; () = closed => {}, () = rpc::run(&shared, &requests) => {} }
         });
         link
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pgraft_transport::Net;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Bytes one direction of a connection holds.
 const PIPE_BYTES: usize = 64 << 10;
@@ -139,7 +139,7 @@ struct Hub {
     listeners: BTreeMap<String, mpsc::Sender<Wire>>,
     unplugged: BTreeSet<String>,
     cables: Vec<(String, Cable)>,
-    attempts: u64,
+    attempts: Vec<Instant>,
 }
 
 /// The network.
@@ -165,8 +165,13 @@ impl Memory {
     }
 
     /// How often anybody tried to connect.
-    pub(crate) fn attempts(&self) -> u64 {
-        self.0.lock().unwrap().attempts
+    pub(crate) fn attempts(&self) -> usize {
+        self.0.lock().unwrap().attempts.len()
+    }
+
+    /// When anybody tried to connect.
+    pub(crate) fn attempt_times(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().attempts.clone()
     }
 }
 
@@ -184,7 +189,7 @@ impl Net for Memory {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let listener = {
             let mut hub = self.0.lock().unwrap();
-            hub.attempts += 1;
+            hub.attempts.push(Instant::now());
             if hub.unplugged.contains(address) {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }

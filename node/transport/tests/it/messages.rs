@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pgraft_replica::{Entry, EntryKind, Index, Message, MessageKind, NodeId, Term};
-use pgraft_transport::{Event, Peer, Refusal};
+use pgraft_transport::{Event, Local, Peer, Refusal};
 use tokio::time::{Instant, sleep};
 
 use crate::memory::Memory;
@@ -337,4 +337,31 @@ async fn nothing_stays_behind_after_shutdown_or_drop() {
     while one.events.recv().await.is_some() {}
     let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert_eq!(alive, 0, "tasks are left");
+}
+
+/// All chance comes from the seed: the same run twice dials at the same microseconds.
+#[test]
+fn the_same_seed_dials_at_the_same_times() {
+    let run = |seed: u64| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let begin = Instant::now();
+            let net = Memory::default();
+            let node = Node::start(&net, "one:1", Local { seed, ..local(1) }).await;
+            let nobody = |node| (id(node), peer("nobody:1", node));
+            node.transport.set_peers(BTreeMap::from([nobody(2), nobody(3)]));
+            sleep(Duration::from_secs(5)).await;
+            node.transport.shutdown().await;
+            let times = net.attempt_times();
+            times.into_iter().map(|time| time - begin).collect::<Vec<_>>()
+        })
+    };
+    let times = run(5);
+    assert!(times.len() > 20, "{times:?}");
+    assert_eq!(times, run(5));
+    assert_ne!(times, run(6));
 }

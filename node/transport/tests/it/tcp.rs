@@ -123,3 +123,18 @@ async fn nonsense_on_the_port_is_cut_off() {
     assert!(end.is_ok() || answer.is_empty());
     assert!(answer.is_empty(), "{answer:?}");
 }
+
+/// A peer that takes no data is found by the system; small frames leave at once.
+#[tokio::test]
+async fn sockets_are_tuned_on_both_sides() {
+    let net = Tcp::default();
+    let mut listener = net.bind("127.0.0.1:0").await.unwrap();
+    let address = net.local_addr(&listener).unwrap();
+    let (dialled, accepted) = tokio::join!(net.connect(&address), net.accept(&mut listener));
+    for stream in [dialled.unwrap(), accepted.unwrap().0] {
+        assert!(stream.nodelay().unwrap());
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(net.user_timeout));
+    }
+}
