@@ -41,7 +41,7 @@ pub enum DataDirError {
 
 /// An open, locked data directory. The lock ends with the value.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
@@ -56,7 +56,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be created, is in use, or is a copy.
-    pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<DataDir, DataDirError> {
         fs::create_dir_all(path).map_err(failed("create data directory", path))?;
         set_private(path)?;
         let lock = lock(path)?;
@@ -66,7 +66,7 @@ impl DataDir {
     }
 
     /// The directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -279,9 +279,6 @@ impl Driver {
             Event::Switched { task, generation, report } => {
                 self.switched(&task, generation, report)
             }
-            Event::Join { request, reply } => {
-                let _gone = reply.send(self.admit(&request));
-            }
             Event::Failed(why) => {
                 self.end.get_or_insert(End::Failed(why));
             }

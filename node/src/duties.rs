@@ -88,7 +88,7 @@ fn promotion(view: &View, members: &[Member]) -> Option<Duty> {
         let peer = view.peers.iter().find(|peer| peer.id.get() == id);
         peer.is_some_and(|peer| {
             peer.active
-                && !peer.pending_snapshot
+                && peer.pending_snapshot.is_none()
                 && peer.match_index > Index::ZERO
                 && peer.match_index.distance_to(view.last_index) <= PROMOTE_LAG_ENTRIES_MAX
         })

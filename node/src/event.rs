@@ -31,8 +31,6 @@ pub(crate) enum Event {
     SnapshotLost,
     /// A snapshot of ours was delivered, or was not.
     SnapshotSent { to: NodeId, delivered: bool },
-    /// A node wants to join: answered with genesis and its id.
-    Join { request: Bytes, reply: oneshot::Sender<Result<Bytes, String>> },
     /// A thread failed; the node must stop.
     Failed(String),
     /// raft.db's disk is full: somebody else should lead.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pgraft_host::{Command, Outcome};
+use pgraft_host::{Command, HostCode, Outcome};
 use pgraft_replica::limits::COMMAND_BYTES_MAX;
 use pgraft_replica::{Index, NodeId, Refusal, Role};
 use pgraft_transport::{RpcError, Tcp, Transport};
@@ -33,7 +33,7 @@ const RETRY_MS: u64 = 10;
 /// Longest deadline a client may ask for.
 const DEADLINE_MS_MAX: u32 = 3_600_000;
 /// A rejection of the host: the session is not known any more.
-const SESSION_EXPIRED: u32 = 11;
+const SESSION_EXPIRED: u32 = HostCode::SessionExpired as u32;
 
 /// Who leads, as this node knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -455,6 +455,7 @@ pub(crate) fn told(refusal: &Refusal) -> String {
         }
         Refusal::NoQuorum => "no quorum".to_owned(),
         Refusal::Transfer(why) => why.clone(),
+        Refusal::ConfChange(why) => why.to_string(),
     }
 }
 

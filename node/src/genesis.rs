@@ -14,7 +14,7 @@ use crate::settings::InitialMember;
 
 /// The beginning of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Genesis {
+pub(crate) struct Genesis {
     /// `initial_cluster_token`.
     pub token: String,
     /// The first members, all voters.
@@ -25,7 +25,7 @@ pub struct Genesis {
 
 /// A first member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GenesisMember {
+pub(crate) struct GenesisMember {
     /// Its id: the position in `initial_cluster`.
     pub id: NodeId,
     /// Its name.
@@ -38,7 +38,7 @@ const VERSION: u8 = 1;
 
 impl Genesis {
     /// Derives genesis from the settings and the modules this program carries.
-    pub fn new(token: &str, members: &[InitialMember]) -> Genesis {
+    pub(crate) fn new(token: &str, members: &[InitialMember]) -> Genesis {
         let member = |initial: &InitialMember| GenesisMember {
             id: NodeId::new(initial.id).expect("ids begin at 1"),
             name: initial.name.clone(),
@@ -53,7 +53,7 @@ impl Genesis {
     }
 
     /// The canonical bytes; equal genesis, equal bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::body();
         out.u8(VERSION);
         out.bytes(self.token.as_bytes());
@@ -75,7 +75,7 @@ impl Genesis {
     ///
     /// # Errors
     /// When the bytes are malformed or of another version.
-    pub fn decode(bytes: &[u8]) -> Result<Genesis, FrameError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Genesis, FrameError> {
         let mut body = Reader(bytes);
         if body.u8()? != VERSION {
             return Err(FrameError::Malformed("genesis of another version"));
@@ -97,18 +97,18 @@ impl Genesis {
     }
 
     /// Part of the cluster's identity: checked in every handshake.
-    pub fn hash(&self) -> [u8; 32] {
+    pub(crate) fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.encode()).into()
     }
 
     /// The cluster id: the first eight bytes of the hash.
-    pub fn cluster(&self) -> u64 {
+    pub(crate) fn cluster(&self) -> u64 {
         let hash = self.hash();
         u64::from_le_bytes(hash[..8].try_into().expect("a sha256 has 32 bytes"))
     }
 
     /// What the state machines begin with, equal on every node.
-    pub fn bootstrap(&self) -> Bootstrap {
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
         let members = self.members.iter().map(|member| Member {
             id: member.id.get(),
             name: member.name.clone(),

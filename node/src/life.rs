@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pgraft_host::{Applier, Machines, Place, Querier};
+use pgraft_host::{Applier, Code, Machines, Place, Querier};
 use pgraft_membership::Member;
 use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
 use pgraft_replica::{Config, Index, NodeId, Replica, Restored};
@@ -320,8 +320,14 @@ fn ticks(ms: u64) -> u32 {
 
 /// The built-in modules, ready to run.
 fn machines() -> Result<Machines, String> {
-    let modules = pgraft_bundle::modules();
-    Machines::new(Place::PostgreSql, modules).map_err(|fault| chain(&fault))
+    let code = pgraft_bundle::modules().iter().map(|module| Code {
+        name: module.name,
+        component: module.component,
+        compiled: module.compiled,
+        compiled_sha256: module.compiled_sha256,
+    });
+    let code: Vec<Code<'_>> = code.collect();
+    Machines::new(Place::PostgreSql, &code).map_err(|fault| chain(&fault))
 }
 
 /// Settings that contradict what the directory was made for are refused, not ignored.

@@ -69,7 +69,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let signals = signals().map_err(|error| Error::Other(error.to_string()))?;
     let (wake, events) = channel();
     let (from_node, from_signal) = (wake.clone(), wake);
-    let wake = Box::new(move || drop(from_node.send(())));
+    let wake = Box::new(move || {
+        let _stopping = from_node.send(());
+    });
     let other = |error: &dyn std::fmt::Display| Error::Other(error.to_string());
     let node =
         Node::start(settings.clone(), Arc::new(NoBoard), wake).map_err(|error| other(&error))?;

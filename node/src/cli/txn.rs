@@ -19,7 +19,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn parse(&self) -> Result<Txn, String> {
-        let operations = |texts: &[String]| texts.iter().map(|text| operation(text)).collect();
+        let operations = |texts: &[String]| -> Result<Vec<Op>, String> {
+            texts.iter().map(|text| operation(text)).collect()
+        };
         Ok(Txn {
             compare: self.compare.iter().map(|text| compare(text)).collect::<Result<_, _>>()?,
             success: operations(&self.then)?,
