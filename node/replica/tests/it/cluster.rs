@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use pgraft_replica::invariants::{self, Leaders, Ledger, LogShape};
 use pgraft_replica::{
-    Committed, ConfChange, ConfChangeKind, ConfState, Config, Effects, EntryKind, Fetch, Index,
-    Input, Message, MessageKind, NodeId, Persist, Proposal, Refusal, Replica, Role, SnapshotMeta,
-    Stop, Ticket, View,
+    Committed, ConfChange, ConfChangeKind, ConfState, Config, Effects, Fetch, Index, Input,
+    Message, MessageKind, NodeId, Persist, Proposal, Refusal, Replica, Role, SnapshotMeta, Stop,
+    Ticket, View,
 };
 
 use crate::disk::{Disk, State};
@@ -486,15 +486,15 @@ impl Cluster {
         self.run_where(ticks, &up, |_| true);
     }
 
-    /// Node `number` wins an election because only its time passes.
+    /// Node `number` wins an election because nobody hears the other candidates.
     pub(crate) fn elect(&mut self, number: u64) {
         for _ in 0..4 * ELECTION_TICKS {
             if self.view(number).role == Role::Leader {
                 self.settle();
                 return;
             }
-            self.tick(number);
-            self.settle();
+            let up = self.up();
+            self.run_where(1, &up, |message| !is_candidacy(message) || is_from(message, number));
         }
         panic!("node {number} does not win");
     }
@@ -618,7 +618,11 @@ pub(crate) fn render_message(message: &Message) -> String {
     out
 }
 
-/// Whether an entry carries commands.
-pub(crate) fn has_commands(committed: &Committed) -> bool {
-    committed.entry.kind == EntryKind::Normal && !committed.entry.data.is_empty()
+/// Whether a message asks for a vote.
+pub(crate) fn is_candidacy(message: &Message) -> bool {
+    matches!(message.kind, MessageKind::Vote | MessageKind::PreVote)
+}
+
+pub(crate) fn is_from(message: &Message, number: u64) -> bool {
+    message.from.get() == number
 }
