@@ -15,8 +15,8 @@ use crate::limits::{
 use crate::model::Reply;
 use crate::rejection::Rejection;
 use crate::rows::{
-    LEASE, LEASE_TIME, Lease, TERM_START, TermStart, lease_key_row, lease_keys, lease_row,
-    lease_time_row, number, of_lease_time_row,
+    LEASE, LEASE_TIME, Lease, TERM_START, TermStart, lease_keys, lease_row, lease_time_row, number,
+    of_lease_time_row,
 };
 use crate::store::{Store, compaction, current};
 
@@ -191,7 +191,6 @@ impl Store<'_> {
             let state = current(key).expect("a key with a lease exists");
             assert_eq!(state.lease, id, "the key is attached to this lease");
             self.delete(key, state);
-            assert!(storage::size_of(&lease_key_row(id, key)).is_none(), "deleting detaches");
         }
         remove_time(id, &lease);
         if keys.len() < LEASE_KEYS_PER_REVISION_MAX {

@@ -77,7 +77,7 @@ fn read(payload: &[u8]) -> Result<Command, Rejection> {
 fn run(store: &mut Store<'_>, payload: &[u8]) -> Result<Reply, Rejection> {
     match read(payload)? {
         Command::Put(put) => store.put_request(&put),
-        Command::DeleteRange(delete) => Ok(store.delete_request(&delete)),
+        Command::DeleteRange(delete) => store.delete_request(&delete),
         Command::Txn(txn) => store.txn_request(&txn).map(Reply::Txn),
         Command::Compact { revision } => store.compact(revision),
         Command::LeaseGrant { id, ttl } => store.grant(id, ttl),

@@ -14,8 +14,8 @@ use crate::store::{Store, current_pair, pair, readable};
 const PAGE_ROWS_MAX: u32 = 1000;
 /// Bytes asked for in one page.
 const PAGE_BYTES_MAX: u32 = 64 << 10;
-/// Values fetched in one crossing to the host.
-const VALUES_PER_CROSSING: usize = 64;
+/// Values fetched in one crossing to the host, which hands over 16 MiB at most.
+const VALUES_PER_CROSSING: usize = 8;
 
 /// A key that exists at the revision that is read, without its value.
 #[derive(Clone, Debug)]

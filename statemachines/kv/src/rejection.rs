@@ -39,11 +39,14 @@ pub enum Rejection {
     LeaseExists,
     /// A lease longer than [`crate::LEASE_TTL_SECONDS_MAX`].
     LeaseTtlTooLarge,
+    /// More changes than [`crate::REQUEST_CHANGES_MAX`], or longer keys than
+    /// [`crate::REQUEST_CHANGES_BYTES_MAX`].
+    TooManyChanges,
 }
 
 impl Rejection {
     /// Every code with its text; documented in docs/FORMATS.md. Codes never get a new meaning.
-    pub const TABLE: [(u32, &'static str); 15] = [
+    pub const TABLE: [(u32, &'static str); 16] = [
         (100, "malformed command or query"),
         (101, "etcdserver: key is not provided"),
         (102, "key is too large"),
@@ -59,6 +62,7 @@ impl Rejection {
         (112, "etcdserver: requested lease not found"),
         (113, "etcdserver: lease already exists"),
         (114, "etcdserver: too large lease TTL"),
+        (115, "too many keys are changed by one request"),
     ];
 
     const fn place(&self) -> usize {
@@ -78,6 +82,7 @@ impl Rejection {
             Rejection::LeaseNotFound => 12,
             Rejection::LeaseExists => 13,
             Rejection::LeaseTtlTooLarge => 14,
+            Rejection::TooManyChanges => 15,
         }
     }
 

@@ -13,7 +13,7 @@
 //! advance MS                      log time passes; the machine is woken when it asked for it
 //! late MS                         log time passes, but nobody wakes the machine
 //! term N   timer                  a new leader; when the machine wants to be woken
-//! fill PREFIX COUNT [lease=N]     COUNT keys in one log entry; raw TEXT: any bytes
+//! fill PREFIX COUNT [lease=N]     COUNT keys; raw TEXT: any bytes as a command
 //! ```
 //!
 //! A command with the tag `[check]` is only asked about. `key_bytes=N` and `value_bytes=N` pad a
@@ -40,6 +40,9 @@ use show::{show_event, show_reply};
 
 type Fail = Box<dyn StdError>;
 type Said = Result<String, Fail>;
+
+/// Commands that `fill` packs into one log entry.
+const FILL_COMMANDS_PER_ENTRY: usize = 500;
 
 /// Runs scripts over a backend.
 pub struct Script<B> {
@@ -149,9 +152,12 @@ impl<B: Backend> Script<B> {
             Command::Put(Put { lease, ..Put::new(key, number.to_string()) }).encode()
         };
         let payloads: Vec<Vec<u8>> = (0..count).map(put).collect();
-        let outcomes = self.backend.apply(self.time_ms, &payloads);
-        let ok = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        let events = self.backend.take_events().len();
+        let (mut ok, mut events) = (0, 0);
+        for entry in payloads.chunks(FILL_COMMANDS_PER_ENTRY) {
+            let outcomes = self.backend.apply(self.time_ms, entry);
+            ok += outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            events += self.backend.take_events().len();
+        }
         Ok(format!("{ok} puts, {events} events\n"))
     }
 

@@ -6,7 +6,9 @@
 use pgraft_sdk::{Context, events, storage};
 
 use crate::codec::encode_event;
-use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    KEY_BYTES_MAX, REQUEST_CHANGES_BYTES_MAX, REQUEST_CHANGES_MAX, VALUE_BYTES_MAX,
+};
 use crate::model::{EventKind, KeyValue};
 use crate::rejection::Rejection;
 use crate::rows::{
@@ -21,26 +23,25 @@ pub(crate) struct Store<'c> {
     pub(crate) context: &'c Context,
     /// Revision before the present request; read once per entry.
     revision: Option<u64>,
-    /// Changes the present request has made.
+    /// Changes the present request has made, and the bytes of their keys.
     changes: u32,
+    changed_bytes: usize,
 }
 
 impl<'c> Store<'c> {
     pub(crate) fn new(context: &'c Context) -> Store<'c> {
-        Store { context, revision: None, changes: 0 }
+        Store { context, revision: None, changes: 0, changed_bytes: 0 }
     }
 
     /// Forgets what it knows: the request was undone.
     pub(crate) fn undo(&mut self) {
-        self.revision = None;
-        self.changes = 0;
+        *self = Store::new(self.context);
     }
 
     /// Ends a request: the next one that changes something takes the next revision.
     pub(crate) fn finish(&mut self) {
         if self.changes > 0 {
-            self.revision = Some(self.revision());
-            self.changes = 0;
+            *self = Store { revision: Some(self.revision()), ..Store::new(self.context) };
         }
     }
 
@@ -59,11 +60,24 @@ impl<'c> Store<'c> {
         *self.revision.get_or_insert_with(last_revision)
     }
 
+    /// Whether the present request may change these keys too.
+    pub(crate) fn admit<'k>(
+        &self,
+        keys: impl ExactSizeIterator<Item = &'k [u8]>,
+    ) -> Result<(), Rejection> {
+        let changes = self.changes as usize + keys.len();
+        let bytes = self.changed_bytes + keys.map(<[u8]>::len).sum::<usize>();
+        if changes > REQUEST_CHANGES_MAX as usize || bytes > REQUEST_CHANGES_BYTES_MAX {
+            return Err(Rejection::TooManyChanges);
+        }
+        Ok(())
+    }
+
     /// Writes a key. `old` is what [`current`] said of it.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], lease: i64, old: Option<Current>) {
         assert!((1..=KEY_BYTES_MAX).contains(&key.len()), "keys are checked before");
         assert!(value.len() <= VALUE_BYTES_MAX, "values are checked before");
-        let change = self.next_change();
+        let change = self.next_change(key);
         let existing = old.filter(Current::exists);
         let create = existing.map_or(change.main, |old| old.create);
         let version = existing.map_or(1, |old| old.version + 1);
@@ -87,7 +101,7 @@ impl<'c> Store<'c> {
     /// Deletes a key that exists.
     pub(crate) fn delete(&mut self, key: &[u8], old: Current) {
         assert!(old.exists(), "only keys that exist are deleted");
-        let change = self.next_change();
+        let change = self.next_change(key);
         if old.lease != 0 {
             move_to_lease(key, old.lease, 0);
         }
@@ -104,10 +118,11 @@ impl<'c> Store<'c> {
         self.write(EventKind::Delete, &row, current);
     }
 
-    fn next_change(&mut self) -> ChangeId {
+    fn next_change(&mut self, key: &[u8]) -> ChangeId {
         let change = ChangeId { main: self.revision_before() + 1, sub: self.changes };
         assert!(change.main <= i64::MAX as u64, "revisions end at the largest i64");
         self.changes += 1;
+        self.changed_bytes += key.len();
         change
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A transaction goes through three steps. What can be said without the store is checked first
 //! ([`validate`]); then the compares choose the branches, all against the state before it, and
-//! what the chosen operations need is checked; only then is anything written, and nothing can
-//! fail any more.
+//! what the chosen operations need is checked; only then is anything written. What fails after
+//! that (a delete of too many keys) is undone by the SDK like any rejected command.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +127,7 @@ impl Store<'_> {
     }
 
     /// Deletes a key or a range.
-    pub(crate) fn delete_request(&mut self, delete: &DeleteRange) -> Reply {
+    pub(crate) fn delete_request(&mut self, delete: &DeleteRange) -> Result<Reply, Rejection> {
         let span = Span::new(&delete.key, &delete.range_end);
         let found = match &span {
             Span::One(key) => {
@@ -136,11 +136,13 @@ impl Store<'_> {
             }
             Span::Many(..) => existing(&span),
         };
+        self.admit(found.iter().map(|found| &found.key[..]))?;
         let prev_kvs = if delete.prev_kv { pairs_of(&found) } else { Vec::new() };
         for Found { key, state } in &found {
             self.delete(key, *state);
         }
-        Reply::DeleteRange { revision: self.header(), deleted: found.len() as i64, prev_kvs }
+        let deleted = found.len() as i64;
+        Ok(Reply::DeleteRange { revision: self.header(), deleted, prev_kvs })
     }
 
     /// Carries out a transaction that was [`validate`]d.
@@ -171,7 +173,7 @@ impl Store<'_> {
             responses.push(match op {
                 Op::Range(range) => Reply::Range(self.range(range)?),
                 Op::Put(put) => self.do_put(put, current(&put.key)),
-                Op::DeleteRange(delete) => self.delete_request(delete),
+                Op::DeleteRange(delete) => self.delete_request(delete)?,
                 Op::Txn(_) => {
                     let path = nested.next().expect("each nested transaction has its path");
                     Reply::Txn(self.run_path(path)?)

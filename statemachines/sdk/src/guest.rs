@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::bindings::exports::pgraft::machine::guest::Guest;
-use crate::{Command, Context, Error, Machine, Manifest, Outcome, Progress, Trigger};
+use crate::{Command, Context, Error, Machine, Manifest, Outcome, Progress, Trigger, storage};
 
 /// A machine as the host calls it.
 #[doc(hidden)]
@@ -27,7 +27,9 @@ impl<M: Machine> Guest for Shim<M> {
     }
 
     fn react(ctx: Context, what: Trigger) -> Result<(), Error> {
-        M::react(&ctx, &what)
+        // A reaction is one command: what it did is undone when it is rejected.
+        let mark = storage::mark();
+        M::react(&ctx, &what).inspect_err(|_| storage::rollback_to(mark))
     }
 
     fn query(ctx: Context, request: Vec<u8>) -> Outcome {
