@@ -20,6 +20,8 @@ pub struct Checkpointer {
     path: PathBuf,
     generation: u64,
     durable: Index,
+    /// After a failed fsync a later one may say all is well; it is not asked.
+    broken: bool,
 }
 
 impl Checkpointer {
@@ -30,7 +32,8 @@ impl Checkpointer {
     pub fn open(disk: &Disk, generation: u64) -> Result<Checkpointer, OpenError> {
         let path = disk.state_path(generation);
         let connection = open_existing(disk, &path, Purpose::StateCheckpoint)?;
-        Ok(Checkpointer { connection, path, generation, durable: Index::ZERO })
+        let durable = Index::ZERO;
+        Ok(Checkpointer { connection, path, generation, durable, broken: false })
     }
 
     /// Bytes in the WAL that are not in the database file yet.
@@ -46,8 +49,17 @@ impl Checkpointer {
     /// is durable. That index stays where it was when a reader held the WAL; run it again later.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// After [`Fault::Full`] it may be run again; after any other fault it refuses.
     pub fn run(&mut self) -> Result<Index, Fault> {
+        if self.broken {
+            return Err(Fault::Broken { path: self.path.clone() });
+        }
+        let outcome = self.move_wal();
+        self.broken = outcome.as_ref().is_err_and(|fault| !fault.is_full());
+        outcome
+    }
+
+    fn move_wal(&mut self) -> Result<Index, Fault> {
         let doing = "checkpoint the state";
         // Read before: what the writer commits during the checkpoint may not be covered by it.
         let (meta, _) = state_schema::read_meta(&self.connection, &self.path, self.generation)?;

@@ -64,9 +64,10 @@ impl Fault {
         let path = path.to_owned();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Fault::Full { doing, path, source: Box::new(error) },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Fault::Damaged { doing, path, what: error.to_string() }
-            }
+            // Unknown is an error in SQL: the tables are not those this program created. No code at
+            // all is a value of another type than this program writes.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+            | None => Fault::Damaged { doing, path, what: error.to_string() },
             _ => Fault::Io { doing, path, source: Box::new(error) },
         }
     }

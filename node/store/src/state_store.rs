@@ -275,10 +275,10 @@ impl StateStore {
     /// # Panics
     /// When there is none.
     pub fn release(&mut self) -> Result<(), Fault> {
-        let level = self.pop_savepoint();
-        if level.opened {
+        if self.top_savepoint().opened {
             self.run("RELEASE s", "end a savepoint")?;
         }
+        let level = self.levels.pop().expect("the savepoint looked at");
         level.merge_into(self.levels.last_mut().expect("the transaction is below"));
         Ok(())
     }
@@ -291,11 +291,11 @@ impl StateStore {
     /// # Panics
     /// When there is none.
     pub fn rollback_to(&mut self) -> Result<(), Fault> {
-        let level = self.pop_savepoint();
-        if level.opened {
+        if self.top_savepoint().opened {
             self.run("ROLLBACK TO s", "undo a savepoint")?;
             self.run("RELEASE s", "end a savepoint")?;
         }
+        let level = self.levels.pop().expect("the savepoint looked at");
         level.restore(&mut self.totals, &mut self.meta);
         Ok(())
     }
@@ -331,7 +331,12 @@ impl StateStore {
     fn usable(&self) -> Result<(), Fault> {
         match self.condition.get() {
             Condition::Sound => Ok(()),
-            Condition::Failed | Condition::Broken => Err(Fault::Broken { path: self.path.clone() }),
+            Condition::Failed => Err(Fault::Full {
+                doing: "go on with a transaction that must be rolled back",
+                path: self.path.clone(),
+                source: "the disk was full before".into(),
+            }),
+            Condition::Broken => Err(Fault::Broken { path: self.path.clone() }),
         }
     }
 
@@ -354,9 +359,9 @@ impl StateStore {
         self.seen(outcome).map(|_| ())
     }
 
-    fn pop_savepoint(&mut self) -> Level {
+    fn top_savepoint(&self) -> &Level {
         assert!(self.levels.len() > 1, "no savepoint is open");
-        self.levels.pop().expect("more than one")
+        self.levels.last().expect("more than one")
     }
 
     /// What stands under the key, for the digest; `new` saves writing what is there already.

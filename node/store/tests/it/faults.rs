@@ -144,12 +144,13 @@ fn full_disk_undoes_a_transaction_of_the_state() {
     state.set_meta(meta(1, 1));
     state.commit().unwrap();
     let digest = state.digest(1);
-    sim.set_capacity(Some(150_000));
+    // More than the page cache holds, so that space is missing before the commit.
+    sim.set_capacity(Some(4 << 20));
     let apply = |state: &mut StateStore| -> Result<(), Fault> {
         state.begin()?;
         for key in 0..20_u8 {
             state.savepoint()?;
-            state.put(1, &[key], &[key; 50_000])?;
+            state.put(1, &[key], &vec![key; 1 << 20])?;
             state.release()?;
         }
         state.set_meta(meta(2, 1));
@@ -158,6 +159,9 @@ fn full_disk_undoes_a_transaction_of_the_state() {
     for _ in 0..2 {
         let outcome = apply(&mut state);
         assert!(outcome.as_ref().is_err_and(Fault::is_full), "{outcome:?}");
+        // Only undoing all of it is left; a savepoint cannot be undone alone any more.
+        assert!(state.get(1, b"small").is_err_and(|fault| fault.is_full()));
+        assert!(state.rollback_to().is_err_and(|fault| fault.is_full()));
         state.rollback().unwrap();
         assert_eq!((state.digest(1), state.meta().applied), (digest, Index(1)));
         state.verify_digests().unwrap();
@@ -166,4 +170,52 @@ fn full_disk_undoes_a_transaction_of_the_state() {
     apply(&mut state).unwrap();
     state.verify_digests().unwrap();
     assert_eq!(state.meta().applied, Index(2));
+}
+
+/// Each call of a checkpoint fails in turn; what was vouched for, by whomever, is found again.
+#[test]
+fn failed_checkpoint_vouches_for_nothing() {
+    for call in 0..40 {
+        let sim = SimDisk::new(call);
+        let disk = Disk { dir: "/node".into(), vfs: Some(sim.vfs()) };
+        let mut state = StateStore::open(&disk, 0).unwrap();
+        let mut checkpointer = Checkpointer::open(&disk, 0).unwrap();
+        state.begin().unwrap();
+        state.put(1, b"key", &[5; 9_000]).unwrap();
+        state.set_meta(meta(1, 1));
+        state.commit().unwrap();
+        sim.fail_in(call, Failure::Io);
+        let Err(fault) = checkpointer.run() else {
+            assert!(call >= 4, "a checkpoint has more than {call} calls");
+            return;
+        };
+        assert!(matches!(fault, Fault::Io { .. }), "{fault:?}");
+        assert!(matches!(checkpointer.run(), Err(Fault::Broken { .. })));
+        sim.process_crash();
+        let state = StateStore::open(&disk, 0).unwrap();
+        let durable = Checkpointer::open(&disk, 0).unwrap().run().unwrap();
+        assert_eq!(durable, state.meta().applied);
+        sim.power_loss();
+        assert!(StateStore::open(&disk, 0).unwrap().meta().applied >= durable);
+    }
+    panic!("a checkpoint has more than 40 calls");
+}
+
+#[test]
+fn write_is_acknowledged_when_only_the_checkpoint_finds_no_space() {
+    let sim = SimDisk::new(6);
+    let (disk, mut store) = log_on(&sim);
+    sim.set_capacity(Some(40 << 20));
+    let big = |index| task(vec![entry(index, 1, &vec![9; 1 << 20])], Some(hard(1, 0, index)));
+    // The last one makes the WAL larger than 32 MiB.
+    for index in 1..=32 {
+        store.write(&[big(index)]).unwrap();
+    }
+    assert!(store.idle().is_err_and(|fault| fault.is_full()));
+    sim.set_capacity(None);
+    store.write(&[big(33)]).unwrap();
+    assert!(!store.idle().unwrap());
+    drop(store);
+    sim.power_loss();
+    assert_eq!(LogStore::open(&disk).unwrap().1.last, Index(33));
 }

@@ -8,4 +8,5 @@ mod log;
 mod refusal;
 mod snapshot;
 mod state;
+mod together;
 mod world;
