@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `c` key | the key's current state: [`Current`] |
-//! | `r` main (8 bytes) sub (4 bytes) | one change, in order: [`Change`]; append-only until compacted |
+//! | `r` main (8 bytes) sub (4 bytes) | one change, in order: [`Change`]; stays until compacted |
 //! | `l` lease (8 bytes) | [`Lease`] |
 //! | `k` lease (8 bytes) key | empty: the key is attached to the lease |
 //! | `x` time (8 bytes) lease (8 bytes) | empty: look at the lease at this time, unix ms |
