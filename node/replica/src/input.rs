@@ -121,7 +121,8 @@ pub struct Restored {
     pub truncated: (Index, Term),
     /// First index of each term in the log, ascending; covers the whole log.
     pub terms: Vec<(Index, Term)>,
-    /// The tail of the log, contiguous up to the last entry: at least all above `applied`.
+    /// The tail of the log, contiguous up to the last entry: at least all above `applied`, and
+    /// never empty unless the log is.
     pub tail: Vec<Entry>,
     /// What state.db has applied.
     pub applied: Index,

@@ -82,7 +82,7 @@ impl Replica {
         let hard_state = HardState { commit: hard_state.commit.max(applied), ..hard_state };
         let mut proposals = Proposals::new(config.seed);
         tail.iter().for_each(|entry| proposals.observe(entry));
-        let last = tail.last().map_or(truncated.0.max(applied), |entry| entry.index);
+        let last = tail.last().map_or(truncated.0, |entry| entry.index);
         let timer = ElectionTimer::new(config.seed, config.election_ticks);
         let settings = Settings {
             id: config.id,

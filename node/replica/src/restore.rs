@@ -82,24 +82,16 @@ pub(crate) fn validate(config: &Config, restored: &Restored) -> Result<(), Resto
             applied: *applied,
         });
     }
-    let last = tail.last().map_or(last_without_tail(restored), |entry| entry.index);
+    // A tail is empty only when the log is.
+    let last = tail.last().map_or(truncated.0, |entry| entry.index);
     if *applied > last {
         return Err(RestoreError::AppliedBeyondLog { applied: *applied, last });
     }
     if hard_state.commit > last {
         return Err(RestoreError::CommitBeyondLog { commit: hard_state.commit, last });
     }
-    if tail.is_empty() && last > *applied {
-        return Err(RestoreError::Tail { at: applied.next() });
-    }
     validate_tail(restored)?;
     validate_terms(restored, last)
-}
-
-/// Without a tail everything is applied, and nothing above is in the log.
-fn last_without_tail(restored: &Restored) -> Index {
-    let newest = restored.terms.last().map_or(restored.truncated.0, |(first, _)| *first);
-    newest.max(restored.applied).max(restored.truncated.0)
 }
 
 fn validate_tail(restored: &Restored) -> Result<(), RestoreError> {

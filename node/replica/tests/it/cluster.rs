@@ -9,7 +9,7 @@ use pgraft_replica::invariants::{self, Leaders, Ledger, LogShape};
 use pgraft_replica::{
     Committed, ConfChange, ConfChangeKind, ConfState, Config, Effects, Fetch, Index, Input,
     Message, MessageKind, NodeId, Persist, Proposal, Refusal, Replica, Role, SnapshotMeta, Stop,
-    Ticket, View,
+    Term, Ticket, View,
 };
 
 use crate::disk::{Disk, State};
@@ -40,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) stop: Option<Stop>,
     pub(crate) wall_ms: u64,
     boots: u64,
+    checked_term: Term,
 }
 
 impl Node {
@@ -124,6 +125,7 @@ impl Cluster {
             stop: None,
             wall_ms: 1_000_000,
             boots: 0,
+            checked_term: Term(0),
         };
         self.nodes.insert(number, node);
         self.start(number);
@@ -260,7 +262,10 @@ impl Cluster {
     fn check(&mut self, number: u64) {
         let view = self.view(number);
         self.leaders.observe(&view).expect("election safety");
-        if view.role == Role::Leader {
+        // A leader's log only grows: once per leadership is enough.
+        let is_new = self.node(number).checked_term != view.term;
+        if view.role == Role::Leader && is_new {
+            self.node(number).checked_term = view.term;
             self.ledger.leader_completeness(&view, &self.shape(number)).expect("completeness");
         }
     }

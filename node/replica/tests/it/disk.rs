@@ -110,7 +110,8 @@ impl Disk {
                 terms.push((entry.index, entry.term));
             }
         }
-        let from = (self.state.applied.0 + 1).saturating_sub(older);
+        // The last entry is always among them.
+        let from = (self.state.applied.0 + 1).saturating_sub(older).min(self.last().0);
         Restored {
             hard_state: self.hard_state,
             truncated: self.truncated,
