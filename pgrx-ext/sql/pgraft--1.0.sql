@@ -15,7 +15,7 @@ SELECT pgraft_assert_preloaded();
 -- 1. This node and its cluster, from shared memory.
 
 CREATE FUNCTION pgraft_get_version() RETURNS text
-STABLE STRICT PARALLEL SAFE
+STRICT STABLE PARALLEL SAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'pgraft_get_version_wrapper';
 

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Real PostgreSQL servers with the extension, for tests: as root or as an ordinary user.
+//!
+//! [`Tree`] is an installed PostgreSQL of some major, [`Server`] one running server, [`Cluster`]
+//! several that form a cluster. [`Writer`] and [`Watch`] keep the promises' books while a test
+//! kills things: which writes were acknowledged, and who led in which term.
+//! Servers never outlive the test: they die with the thread that started them.
+//! Not here: the tests (tests/*.rs), and anything that only simulates a server.
+//!
+//! Before: `scripts/install --pg-config $(sed -n 's/^pg17 = "\(.*\)"/\1/p' target/pgrx/config.toml)`
+//! builds and installs the extension for one major.
+
+mod account;
+mod cluster;
+mod poll;
+mod process;
+mod server;
+mod sql;
+mod tree;
+mod watch;
+mod writer;
+
+pub use cluster::{Cluster, free_ports};
+pub use poll::{poll, until};
+pub use server::{Server, Setting};
+pub use sql::{Refusal, Sql};
+pub use tree::{MAJOR_DEFAULT, Tree};
+pub use watch::Watch;
+pub use writer::Writer;

@@ -1,0 +1,76 @@
+//! Adding and removing servers while the cluster works.
+#![allow(clippy::unwrap_used, reason = "a statement that fails fails the test")]
+
+use pgraft_cluster_tests::{Cluster, until};
+
+fn nodes(cluster: &Cluster, position: usize) -> Vec<i32> {
+    let mut sql = cluster.connect(position);
+    let rows = sql.rows("SELECT node_id FROM pgraft_get_nodes() ORDER BY 1");
+    rows.map(|rows| rows.iter().map(|row| row.get(0)).collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_fourth_server_joins_catches_up_and_votes() {
+    let mut cluster = Cluster::start(3);
+    let mut sql = cluster.connect(0);
+    let many = "SELECT count(pgraft_kv_put('many/' || i, repeat('x', 100))) \
+                FROM generate_series(1, 500) i";
+    sql.run(many).unwrap();
+    let fourth = cluster.start_joining();
+    let (host, port) = cluster.address(fourth);
+    // From a follower, to show that any node will do.
+    let follower = (cluster.leader_among(&[0, 1, 2]) + 1) % 3;
+    let add = format!("SELECT pgraft_add_node(4, '{host}', {port})");
+    assert!(cluster.connect(follower).one::<bool>(&add).unwrap());
+    until("the new node knows all members", || (nodes(&cluster, fourth).len() == 4).then_some(()));
+    sql.put("after", "joined").unwrap();
+    cluster.wait_has(fourth, "after", "joined");
+    let value = cluster.connect(fourth).get("many/500").unwrap();
+    assert_eq!(value.map(|text| text.len()), Some(100), "what was written before it joined");
+
+    // A voter: four need three, so with one of the old ones dead its vote is needed.
+    cluster.leader();
+    let refusal = cluster.connect(0).refused(&add);
+    assert_eq!(refusal.code, "42710", "{refusal}");
+    let victim = (0..3).find(|at| *at != cluster.leader()).expect("two of them follow");
+    cluster.servers[victim].stop();
+    let second = (0..3).find(|at| *at != victim).expect("two are left");
+    cluster.connect(second).put("three of four", "yes").unwrap();
+    cluster.servers[fourth].suspend();
+    let mut sql = cluster.connect(second);
+    sql.run("SET pgraft.request_timeout = '1s'").unwrap();
+    assert!(sql.put("two of four", "no").is_err(), "two of four voters are no majority");
+    cluster.servers[fourth].resume();
+    cluster.start_server(victim);
+    cluster.leader();
+    cluster.assert_never_crashed();
+}
+
+#[test]
+fn a_follower_and_then_the_leader_are_removed() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let (removed, left) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.connect(leader).put("a", "1").unwrap();
+    let remove = |at: usize| format!("SELECT pgraft_remove_node({})", at + 1);
+
+    assert!(cluster.connect(left).one::<bool>(&remove(removed)).unwrap());
+    until("two are left", || (nodes(&cluster, leader).len() == 2).then_some(()));
+    cluster.servers[removed].wait_logged("this node was removed from its cluster");
+    let refusal = cluster.connect(removed).refused("SELECT pgraft_kv_put('a', '2')");
+    assert_eq!(refusal.code, "57P03", "{refusal}");
+    let refusal = cluster.connect(leader).refused(&remove(removed));
+    assert_eq!(refusal.code, "42704", "{refusal}");
+
+    // The leader removes itself: it hands over first.
+    assert_eq!(cluster.leader_among(&[leader, left]), leader);
+    let mut sql = cluster.connect(leader);
+    until("the change before is finished", || sql.one::<bool>(&remove(leader)).ok());
+    assert_eq!(cluster.leader_among(&[left]), left);
+    until("one is left", || (nodes(&cluster, left).len() == 1).then_some(()));
+    let mut sql = cluster.connect(left);
+    sql.put("a", "3").unwrap();
+    assert_eq!(sql.get("a").unwrap().as_deref(), Some("3"));
+    assert_eq!(sql.refused(&remove(left)).code, "55000", "the last voter stays");
+    cluster.assert_never_crashed();
+}
