@@ -43,8 +43,7 @@ fn a_put_goes_the_way_of_the_drawing() {
     let at = |step: char| {
         trace.iter().position(|seen| *seen == step).unwrap_or_else(|| panic!("{step}: {trace:?}"))
     };
-    for (before, after) in
-        [('①', '②'), ('②', '③'), ('②', '④'), ('③', '⑤'), ('⑤', '⑥'), ('⑥', '⑦')]
+    for (before, after) in [('①', '②'), ('②', '③'), ('②', '④'), ('③', '⑤'), ('⑤', '⑥'), ('⑥', '⑦')]
     {
         assert!(at(before) < at(after), "{before} is not before {after}: {trace:?}");
     }

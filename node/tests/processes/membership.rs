@@ -4,8 +4,9 @@ use pgraft_membership::Command;
 
 use crate::cluster::{Cluster, wait_until};
 
-/// More entries than the log keeps, so that a newcomer needs a snapshot.
+/// More entries and bytes than the log keeps, so that a newcomer needs a snapshot.
 const WRITES: usize = 6500;
+const VALUE_BYTES: usize = 4096;
 
 #[test]
 fn a_newcomer_catches_up_by_snapshot_and_the_leader_can_leave() {
@@ -15,10 +16,11 @@ fn a_newcomer_catches_up_by_snapshot_and_the_leader_can_leave() {
         for socket in sockets.into_iter().take(1) {
             scope.spawn(move || {
                 let mut client =
-                    pgraft_node::client::Client::connect(&socket, crate::cluster::DEADLINE).unwrap();
+                    pgraft_node::client::Client::connect(&socket, crate::cluster::DEADLINE)
+                        .unwrap();
                 for number in 0..WRITES {
                     let key = format!("key{}", number % 500);
-                    let put = pgraft_kv::Put::new(key, format!("{number}"));
+                    let put = pgraft_kv::Put::new(key, format!("{number:0VALUE_BYTES$}"));
                     let payload = pgraft_kv::Command::Put(put).encode();
                     let op = pgraft_node::rpc::Op::Command { machine: "kv".to_owned(), payload };
                     client.ask(op).unwrap();
@@ -39,7 +41,8 @@ fn a_newcomer_catches_up_by_snapshot_and_the_leader_can_leave() {
         cluster.nodes[0].role_of(4).as_deref() == Some("voter")
             && cluster.nodes[newcomer].role_of(4).as_deref() == Some("voter")
     });
-    assert_eq!(cluster.nodes[newcomer].get("key499").unwrap().as_deref(), Some("6499"));
+    let newest = format!("{:0VALUE_BYTES$}", WRITES - 1);
+    assert_eq!(cluster.nodes[newcomer].get("key499").unwrap(), Some(newest));
     assert!(cluster.nodes[newcomer].log().contains("snapshot installed"), "no snapshot was needed");
 
     let leader = cluster.leader();

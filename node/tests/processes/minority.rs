@@ -22,7 +22,10 @@ fn a_minority_refuses_and_recovers() {
     let failure = alone.put("key", "lost?").unwrap_err();
     assert!(began.elapsed() < DEADLINE + Duration::from_millis(500), "{failure}");
     assert!(
-        matches!(failure.kind, FailureKind::NoLeader | FailureKind::NoQuorum | FailureKind::Unknown),
+        matches!(
+            failure.kind,
+            FailureKind::NoLeader | FailureKind::NoQuorum | FailureKind::Unknown
+        ),
         "{failure:?}"
     );
     let failure = alone.get("key").unwrap_err();

@@ -89,8 +89,7 @@ impl Observer {
 fn leading(socket: &std::path::Path) -> Option<(u64, u64)> {
     let wait = std::time::Duration::from_millis(200);
     let mut client = pgraft_node::client::Client::connect(socket, wait).ok()?;
-    let pgraft_node::rpc::Answer::Json(text) =
-        client.ask(pgraft_node::rpc::Op::Status).ok()?
+    let pgraft_node::rpc::Answer::Json(text) = client.ask(pgraft_node::rpc::Op::Status).ok()?
     else {
         return None;
     };
@@ -127,7 +126,9 @@ fn kill_9_of_anybody_loses_nothing() {
     let writers: Vec<Writer> = (0..3).map(|at| Writer::start(&cluster, at)).collect();
     for round in 0..6 {
         let before: usize = writers.iter().map(Writer::count).sum();
-        wait_until("writes go on", || writers.iter().map(Writer::count).sum::<usize>() > before + 20);
+        wait_until("writes go on", || {
+            writers.iter().map(Writer::count).sum::<usize>() > before + 20
+        });
         let leader = cluster.leader();
         let victims: Vec<usize> = match round % 3 {
             0 => vec![leader],
