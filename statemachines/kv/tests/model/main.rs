@@ -7,7 +7,7 @@ mod naive;
 
 use chance::Chance;
 use naive::Naive;
-use pgraft_kv::{Command, Event, Kv, Query, Reply};
+use pgraft_kv::{Command, Event, HistoryRequest, Kv, Query, Reply, prefix_range};
 use pgraft_sdk::native::Host;
 
 const STEPS: usize = 1500;
@@ -61,6 +61,38 @@ impl Run {
         }
         self.compare_events();
         self.read_something(chance);
+        if chance.one_in(20) {
+            self.compare_everything(chance);
+        }
+    }
+
+    /// What is stored, to the row, and the whole history that can still be read.
+    fn compare_everything(&mut self, chance: &mut Chance) {
+        let status = self.ask(&Query::Status);
+        let (keys, tombstones, changes) = self.naive.kept();
+        let Reply::Status(status) = status else { panic!("{status:?}") };
+        assert_eq!((status.keys, status.tombstones, status.changes), (keys, tombstones, changes));
+        assert_eq!(status.compact_revision, self.naive.compacted);
+
+        let first = self.naive.compacted.max(1);
+        let start = first + chance.below((self.naive.revision - first + 1) as u64) as i64;
+        let (mut from, mut events) = (start, Vec::new());
+        while from <= self.naive.revision {
+            let (key, range_end) = prefix_range(b"");
+            let ask = HistoryRequest { key, range_end, start_revision: from };
+            let reply = self.ask(&Query::History(ask));
+            let Reply::History(history) = reply else { panic!("{reply:?}") };
+            assert!(history.next_revision > from, "each answer goes on");
+            events.extend(history.events);
+            from = history.next_revision;
+        }
+        let expected = self.naive.since(start);
+        assert_eq!(events, expected, "history from {start}");
+    }
+
+    fn ask(&mut self, query: &Query) -> Reply {
+        let reply = self.host.query(&query.encode()).expect("nothing is wrong with the question");
+        Reply::decode(&reply).expect("the machine encodes replies")
     }
 
     fn wake_when_due(&mut self) {

@@ -20,8 +20,11 @@ struct Lease {
 pub(crate) struct Naive {
     pub(crate) revision: i64,
     pub(crate) term: u64,
+    /// Events that were not taken yet.
     pub(crate) events: Vec<Event>,
-    compacted: i64,
+    /// All events ever.
+    log: Vec<Event>,
+    pub(crate) compacted: i64,
     /// Key to (revision, pair or nothing), oldest first.
     versions: BTreeMap<Vec<u8>, Vec<(i64, Option<KeyValue>)>>,
     leases: BTreeMap<i64, Lease>,
@@ -36,6 +39,7 @@ impl Default for Naive {
             revision: 1,
             term: 1,
             events: Vec::new(),
+            log: Vec::new(),
             compacted: 0,
             versions: BTreeMap::new(),
             leases: BTreeMap::new(),
@@ -68,6 +72,32 @@ impl Naive {
         keys.filter_map(|key| self.at(key, revision)).collect()
     }
 
+    /// What is left after compaction: keys, tombstones, changes.
+    pub(crate) fn kept(&self) -> (u64, u64, u64) {
+        let (mut keys, mut tombstones, mut changes) = (0, 0, 0);
+        for versions in self.versions.values() {
+            let newest_below = versions.iter().rposition(|(main, _)| *main <= self.compacted);
+            let kept = versions.iter().enumerate().filter(|(place, (main, pair))| {
+                let readable = newest_below == Some(*place) && pair.is_some();
+                *main > self.compacted || readable || *main == self.compacted
+            });
+            let kept: Vec<_> = kept.map(|(_, version)| version).collect();
+            changes += kept.len() as u64;
+            match kept.last() {
+                Some((_, Some(_))) => keys += 1,
+                Some((_, None)) => tombstones += 1,
+                None => {}
+            }
+        }
+        (keys, tombstones, changes)
+    }
+
+    /// The events from a revision on.
+    pub(crate) fn since(&self, revision: i64) -> Vec<Event> {
+        let events = self.log.iter().filter(|event| event.kv.mod_revision >= revision);
+        events.cloned().collect()
+    }
+
     fn now(&self) -> i64 {
         self.revision + i64::from(self.changed)
     }
@@ -80,7 +110,9 @@ impl Naive {
         let kind = if new.is_some() { EventKind::Put } else { EventKind::Delete };
         let bare = KeyValue { key: key.to_vec(), mod_revision: main, ..KeyValue::default() };
         let kv = new.clone().unwrap_or(bare);
-        self.events.push(Event { kind, kv, prev_revision });
+        let event = Event { kind, kv, prev_revision };
+        self.events.push(event.clone());
+        self.log.push(event);
         self.versions.entry(key.to_vec()).or_default().push((main, new));
     }
 
