@@ -103,7 +103,10 @@ fn numbers(message: &Message, local: &Local) -> Check {
     require(term.0 <= local.term.0.saturating_add(TERM_JUMP_MAX), Dropped::Number)?;
     require(log_term.0 <= NUMBER_MAX && commit_term.0 <= NUMBER_MAX, Dropped::Number)?;
     let indexes = [index, commit, request_snapshot, &message.reject_hint];
-    require(indexes.iter().all(|index| index.0 <= NUMBER_MAX), Dropped::Number)
+    require(indexes.iter().all(|index| index.0 <= NUMBER_MAX), Dropped::Number)?;
+    // raft-rs takes term 0 for that of every entry beyond its log: it would find a match there.
+    let is_anchored = (log_term.0 == 0) == (index.0 == 0);
+    require(is_anchored || message.kind != MessageKind::Append, Dropped::Number)
 }
 
 fn fields(message: &Message, _: &Local) -> Check {

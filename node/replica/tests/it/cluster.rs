@@ -280,10 +280,10 @@ impl Cluster {
         }
     }
 
-    /// Log matching of all pairs; costs too much for every step.
+    /// Log matching of all pairs that run; costs too much for every step.
     pub(crate) fn check_logs(&self) {
-        let shapes: Vec<LogShape> =
-            self.up().into_iter().map(|number| self.shape(number)).collect();
+        let up = self.up().into_iter();
+        let shapes: Vec<LogShape> = up.map(|number| self.shape(number)).collect();
         for (at, one) in shapes.iter().enumerate() {
             for other in &shapes[at + 1..] {
                 invariants::log_matching(one, other).expect("log matching");
