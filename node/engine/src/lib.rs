@@ -55,7 +55,7 @@ impl Place {
         match self {
             Place::Program => 16,
             Place::PostgreSql => 8,
-            Place::Simulation => 4,
+            Place::Simulation => 16,
         }
     }
 }

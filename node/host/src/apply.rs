@@ -177,10 +177,8 @@ impl Applier {
         work: impl FnOnce(&mut Applier) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         if self.stale {
-            let state = self.state.as_ref().expect("no call is going on");
-            self.rows = Rows::load(state, &self.machines)?;
+            self.reload()?;
         }
-        self.stale = true;
         self.store().begin()?;
         let outcome = work(self).and_then(|worked| {
             let state = self.state.as_mut().expect("no call is going on");
@@ -188,15 +186,22 @@ impl Applier {
             state.commit()?;
             Ok(worked)
         });
-        match &outcome {
-            Ok(_) => self.stale = false,
-            Err(fault) => {
-                if let Err(second) = self.store().rollback() {
-                    tracing::error!(%fault, %second, "undoing a failed batch failed too");
-                }
+        if let Err(fault) = &outcome {
+            self.stale = true;
+            let undone = self.store().rollback().map_err(Fault::from);
+            if let Err(second) = undone.and_then(|()| self.reload()) {
+                tracing::error!(%fault, %second, "undoing a failed batch failed too");
             }
         }
         outcome
+    }
+
+    /// Reads the mirrors anew.
+    fn reload(&mut self) -> Result<(), Fault> {
+        let state = self.state.as_ref().expect("no call is going on");
+        self.rows = Rows::load(state, &self.machines)?;
+        self.stale = false;
+        Ok(())
     }
 
     fn create_machines(&mut self, bootstrap: &Bootstrap) -> Result<(), Fault> {
@@ -209,7 +214,7 @@ impl Applier {
             let state = self.state.as_mut().expect("no call is going on");
             let id = self.rows.registry.create(state, name, *sha256, module)?;
             if let Err(rejection) = self.init(id, config, &turn)? {
-                return Err(Fault::Bootstrap(format!("machine {name}: {rejection}")));
+                return Err(Fault::Refused { machine: name.clone(), rejection });
             }
         }
         Ok(())

@@ -176,7 +176,7 @@ impl Applier {
             Err(code) => Verdict::Break(code),
         };
         if !matches!(verdict, Verdict::Keep(_)) {
-            self.store().rollback_to()?;
+            self.undo()?;
         }
         match verdict {
             Verdict::Keep(kept) => {
@@ -188,6 +188,14 @@ impl Applier {
             Verdict::Undo(outcome) => Ok(Ok(outcome)),
             Verdict::Break(code) => Ok(Err(code)),
         }
+    }
+
+    fn undo(&mut self) -> Result<(), Fault> {
+        #[cfg(test)]
+        if crate::tests::planted(crate::tests::Plant::ForgottenRollback) {
+            return self.store().release().map_err(Fault::from);
+        }
+        self.store().rollback_to().map_err(Fault::from)
     }
 
     fn keep(

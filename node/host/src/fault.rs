@@ -3,6 +3,8 @@
 use pgraft_replica::Index;
 use pgraft_replica::body::BodyError;
 
+use crate::rejection::Rejection;
+
 /// This machine cannot go on. The transaction was undone, and nothing was answered: if it were,
 /// this node's state would differ from its peers' from that entry on.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +68,17 @@ pub enum Fault {
         /// Hash of the module's component.
         sha256: String,
     },
-    /// A machine refused its first configuration, or state.db is not empty.
+    /// The machines of a new cluster cannot be created.
     #[error("bootstrap: {0}")]
     Bootstrap(String),
+    /// A machine refused its first configuration.
+    #[error("bootstrap: machine {machine} refused its configuration: {rejection}")]
+    Refused {
+        /// Which machine.
+        machine: String,
+        /// Its words.
+        rejection: Rejection,
+    },
     /// A committed entry cannot be read: a newer program wrote it.
     #[error("read entry {index}")]
     Entry {

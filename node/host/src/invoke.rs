@@ -15,6 +15,8 @@ use crate::interface::{Context, GuestCommand, GuestError, GuestOutcome, Manifest
 use crate::limits::{HOSTCALL_BYTES_MAX, INSTANTIATION_FUEL};
 use crate::machines::Module;
 use crate::rejection::HostCode;
+#[cfg(test)]
+use crate::tests::{Plant, canary, planted};
 
 /// Why a call did not come to its end.
 #[derive(Debug)]
@@ -129,36 +131,57 @@ where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift + 'static,
 {
+    let (mut store, instance) = match enter(module, call, fuel) {
+        Ok(entered) => entered,
+        Err((call, fault)) => return (call, Err(Ended::Here(fault))),
+    };
+    let result = run(&mut store, &instance, module.export(export), fuel, parameters);
+    let mut call = leave(module, store, instance, result.is_ok());
+    let result = result.map_err(|error| {
+        let ended = classify(&mut call, &error);
+        tracing::debug!(
+            machine = &*call.who.name, index = call.who.index.0, ?export, ?ended,
+            error = %format_args!("{error:#}"), "call into a module ended"
+        );
+        ended
+    });
+    (call, result)
+}
+
+/// A fresh instance, with the call behind its imports.
+#[expect(clippy::result_large_err, reason = "the call comes back, it is not copied on the way")]
+fn enter(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+) -> std::result::Result<(Store<State>, Instance), (Call, Fault)> {
+    #[cfg(test)]
+    let call = match canary::enter(module, call) {
+        Ok(entered) => return Ok(entered),
+        Err(call) => *call,
+    };
     let mut store: Store<State> = Store::new(module.engine(), RefCell::new(call));
     store.limiter(|state| state.get_mut());
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    let instance = match instantiate(module, &mut store) {
-        Ok(instance) => instance,
+    match instantiate(module, &mut store, fuel) {
+        Ok(instance) => Ok((store, instance)),
         Err(error) => {
             let mut call = store.into_data().into_inner();
             let fault = call.fault.take();
             let fault = fault.unwrap_or_else(|| call.engine_fault("instantiate a module", &error));
-            return (call, Err(Ended::Here(fault)));
-        }
-    };
-    let result = run(&mut store, &instance, module.export(export), fuel, parameters);
-    let mut call = store.into_data().into_inner();
-    match result {
-        Ok(returned) => (call, Ok(returned)),
-        Err(error) => {
-            let ended = classify(&mut call, &error);
-            tracing::debug!(
-                machine = &*call.who.name, index = call.who.index.0, export = ?export,
-                ended = ?ended, error = %format_args!("{error:#}"), "call into a module ended"
-            );
-            (call, Err(ended))
+            Err((call, fault))
         }
     }
 }
 
-fn instantiate(module: &Module, store: &mut Store<State>) -> Result<Instance> {
+#[cfg_attr(not(test), expect(unused_variables, reason = "a canary uses it"))]
+fn instantiate(module: &Module, store: &mut Store<State>, fuel: u64) -> Result<Instance> {
     // What instantiation uses depends on the allocator, so it must never run out (WASM.md 4.2).
     store.set_fuel(INSTANTIATION_FUEL)?;
+    #[cfg(test)]
+    if planted(Plant::FuelBeforeInstantiation) {
+        store.set_fuel(fuel)?;
+    }
     module.instantiate(store)
 }
 
@@ -174,8 +197,23 @@ where
     R: ComponentNamedList + Lift + 'static,
 {
     let function = instance.get_typed_func::<P, R>(&mut *store, export)?;
+    #[cfg(test)]
+    let fuel = match planted(Plant::FuelBeforeInstantiation) {
+        true => store.get_fuel()?,
+        false => fuel,
+    };
     store.set_fuel(fuel)?;
     function.call(store, parameters)
+}
+
+/// Takes the call out; the instance ends here.
+#[cfg_attr(not(test), expect(unused_variables, reason = "a canary uses them"))]
+fn leave(module: &Module, store: Store<State>, instance: Instance, ended_well: bool) -> Call {
+    #[cfg(test)]
+    if ended_well && planted(Plant::InstanceKept) {
+        return canary::leave(module, store, instance);
+    }
+    store.into_data().into_inner()
 }
 
 fn classify(call: &mut Call, error: &wasmtime::Error) -> Ended {

@@ -46,3 +46,6 @@ pub use outbox::Effect;
 pub use pgraft_engine::Place;
 pub use query::{Answer, Querier};
 pub use rejection::{HostCode, Outcome, Rejection};
+
+#[cfg(test)]
+mod tests;

@@ -71,8 +71,9 @@ fn remembered_bytes_are_bounded_per_session_and_together() {
     let large: Outcome = Ok(vec![0; SESSION_BYTES_MAX]);
     let sessions_max = SESSIONS_BYTES_MAX / SESSION_BYTES_MAX;
     let ids: Vec<u64> = (1..=1 + sessions_max as u64).collect();
-    let mut sessions = opened(&ids, 0);
+    let mut sessions = Sessions::default();
     for id in &ids {
+        sessions.open(*id, *id);
         assert_eq!(sessions.look_up(*id, 1, 0, *id), Seen::New);
         sessions.remember(*id, 1, &large);
         assert!(sessions.bytes <= SESSIONS_BYTES_MAX);

@@ -1,0 +1,14 @@
+//! Tests of the host as a whole: real engine, real modules, real state.db.
+
+pub(crate) mod canary;
+mod exactly_once;
+mod identity;
+mod modules;
+mod outcomes;
+mod probe;
+mod queries;
+mod reactions;
+mod rig;
+mod scripts;
+
+pub(crate) use canary::{Plant, planted};
