@@ -179,7 +179,7 @@ fn generation_of(name: &str) -> Option<u64> {
     (generation.to_string() == digits).then_some(generation)
 }
 
-fn c_path(path: &Path) -> CString {
+pub(crate) fn c_path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL")
 }
 
@@ -187,7 +187,7 @@ fn vfs_method<F>(method: Option<F>) -> F {
     method.expect("every SQLite VFS has xAccess and xDelete")
 }
 
-fn call_vfs(disk: &Disk, call: impl FnOnce(&ffi::sqlite3_vfs) -> i32) -> i32 {
+pub(crate) fn call_vfs(disk: &Disk, call: impl FnOnce(&ffi::sqlite3_vfs) -> i32) -> i32 {
     let name = disk.vfs_name();
     let name = name.as_deref().map_or(ptr::null(), CStr::as_ptr);
     // SAFETY: the name is NULL or ends in NUL. Initialising twice is allowed. A VFS that was found
@@ -204,7 +204,7 @@ fn io_fault(doing: &'static str, path: &Path, error: io::Error) -> Fault {
     Fault::Io { doing, path: path.to_owned(), source: Box::new(error) }
 }
 
-fn code_fault(doing: &'static str, path: &Path, code: i32) -> Fault {
+pub(crate) fn code_fault(doing: &'static str, path: &Path, code: i32) -> Fault {
     Fault::sqlite(doing, path, rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
 }
 

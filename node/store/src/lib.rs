@@ -25,6 +25,7 @@ mod log_rows;
 mod log_schema;
 mod log_store;
 mod meta;
+mod rewrite;
 mod savepoint;
 mod snapshot_sink;
 mod snapshot_source;

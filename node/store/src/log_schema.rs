@@ -12,13 +12,15 @@ use crate::decode::Fields;
 use crate::fault::Doing;
 use crate::limits::GENESIS_BYTES_MAX;
 use crate::log_rows::{self, signed};
+use crate::rewrite::rewrite_wal;
 use crate::{Disk, Fault, OpenError};
 
 /// "pgrl" in the database header.
 pub(crate) const APPLICATION_ID: i32 = 0x7067_726c;
 /// The format this program writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
-/// The oldest format this program migrates. A new format brings a step in `migrate`.
+/// The oldest format this program reads. Version 1 is the first; who adds 2 either adds a step that
+/// migrates 1, in the transaction that sets the new version, or raises this.
 pub(crate) const FORMAT_VERSION_MIN: u32 = 1;
 
 const TABLES: &str = "
@@ -198,7 +200,7 @@ pub(crate) fn open(disk: &Disk, path: &Path) -> Result<(Connection, Found), Open
         other => other.doing(doing, path).map_err(refuse)?,
     };
     check_stamp(path, stamp)?;
-    prepare(&connection, path).map_err(refuse)?;
+    prepare(disk, &connection, path).map_err(refuse)?;
     let found = read_all(&connection, path).map_err(refuse)?;
     Ok((connection, found))
 }
@@ -222,12 +224,13 @@ fn check_stamp(path: &Path, stamp: Stamp) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn prepare(connection: &Connection, path: &Path) -> Result<(), Fault> {
+fn prepare(disk: &Disk, connection: &Connection, path: &Path) -> Result<(), Fault> {
     let doing = "recover the log";
-    connection::use_wal(connection).doing(doing, path)?;
     // What a killed process wrote and never synced is in the WAL's page cache, and recovery takes
-    // it for committed. It must be durable before anything is said on its strength; syncing the
-    // WAL is not enough when an earlier fsync failed. A checkpoint writes the pages again.
+    // it for committed. It must be durable before anything is said on its strength, and before a
+    // page of it is in the database file: a WAL that lost its end would mix old pages with new.
+    rewrite_wal(disk, path)?;
+    connection::use_wal(connection).doing(doing, path)?;
     let wal = connection::checkpoint(connection, Checkpoint::Truncate).doing(doing, path)?;
     assert!(!wal.busy, "nobody else can have {} open", path.display());
     match connection::quick_check(connection).doing("check the log", path)? {

@@ -8,6 +8,7 @@ use crate::connection::{self, Checkpoint, Purpose, Stamp};
 use crate::digest::AllTotals;
 use crate::fault::Doing;
 use crate::meta::{decode_row, encode_row};
+use crate::rewrite::rewrite_wal;
 use crate::{Disk, Fault, Meta, OpenError};
 
 /// "pgst" in the database header.
@@ -86,7 +87,7 @@ pub(crate) fn open_writer(
     if fresh {
         disk.sync_directory()?;
     }
-    prepare(&connection, path).map_err(refuse)?;
+    prepare(disk, &connection, path).map_err(refuse)?;
     let (meta, totals) = read_meta(&connection, path, generation).map_err(refuse)?;
     Ok((connection, meta, totals))
 }
@@ -119,11 +120,12 @@ pub(crate) fn check_stamp(path: &Path, stamp: Stamp) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn prepare(connection: &Connection, path: &Path) -> Result<(), Fault> {
+fn prepare(disk: &Disk, connection: &Connection, path: &Path) -> Result<(), Fault> {
     let doing = "recover the state";
+    // As for the log, or the checkpointer would later vouch for pages that an earlier, failed
+    // fsync has lost. The lock of raft.db keeps other processes away.
+    rewrite_wal(disk, path)?;
     connection::use_wal(connection).doing(doing, path)?;
-    // As for the log: what recovery read from the page cache is written again and synced, or the
-    // checkpointer would later vouch for pages that an earlier, failed fsync has lost.
     match connection::checkpoint(connection, Checkpoint::Truncate) {
         Ok(_) => Ok(()),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),

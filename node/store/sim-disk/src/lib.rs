@@ -75,6 +75,11 @@ impl SimDisk {
         self.slot.with(|state| state.failure = Some((state.calls + calls, failure)));
     }
 
+    /// Whether a failure is ordered that no call has run into yet.
+    pub fn failure_ordered(&self) -> bool {
+        self.slot.with(|state| state.failure.is_some())
+    }
+
     /// Limits the bytes of all files together; `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.slot.with(|state| state.capacity = bytes);

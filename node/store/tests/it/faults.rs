@@ -219,3 +219,34 @@ fn write_is_acknowledged_when_only_the_checkpoint_finds_no_space() {
     sim.power_loss();
     assert_eq!(LogStore::open(&disk).unwrap().1.last, Index(33));
 }
+
+/// The disk is full at each call in turn; the same write goes through the second time.
+#[test]
+fn write_that_found_no_space_may_be_repeated() {
+    for call in 0..200 {
+        let sim = SimDisk::new(call);
+        let (disk, mut store) = log_on(&sim);
+        sim.fail_in(call, Failure::Full);
+        let mut refused = 0;
+        for index in 1..=12 {
+            let next = task(vec![entry(index, 1, &[3; 2_000])], Some(hard(1, 0, index - 1)));
+            store.truncate_below(Index(index.saturating_sub(6)));
+            while let Err(fault) = store.write(std::slice::from_ref(&next)) {
+                assert!(fault.is_full(), "{fault:?}");
+                refused += 1;
+            }
+        }
+        assert!(refused <= 1);
+        drop(store);
+        if sim.failure_ordered() {
+            assert!(call > 40, "twelve writes have more than {call} calls");
+            return;
+        }
+        sim.power_loss();
+        let (mut store, opened) = LogStore::open(&disk).unwrap();
+        assert_eq!((opened.last, opened.hard_state), (Index(12), hard(1, 0, 11)));
+        let tail = store.tail(Index(0), 0).unwrap();
+        assert_eq!(tail.len() as u64, 12 - opened.truncated.0.0, "call {call}");
+    }
+    panic!("twelve writes have more than 200 calls");
+}

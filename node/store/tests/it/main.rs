@@ -10,3 +10,14 @@ mod snapshot;
 mod state;
 mod together;
 mod world;
+
+/// Each belongs to one thread, and not always the one that opened it.
+const _: () = {
+    const fn sent<T: Send>() {}
+    sent::<pgraft_store::LogStore>();
+    sent::<pgraft_store::StateStore>();
+    sent::<pgraft_store::StateReader>();
+    sent::<pgraft_store::Checkpointer>();
+    sent::<pgraft_store::SnapshotSource>();
+    sent::<pgraft_store::SnapshotSink>();
+};

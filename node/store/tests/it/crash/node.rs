@@ -10,12 +10,14 @@ use pgraft_store::{
     StateStore, remove_other_generations,
 };
 
+use super::steps::Step;
 use super::truth::{Found, Rows, Truth, effect};
 use crate::world::{conf, entry, hard, identity, task};
 
 /// The last entry of the peer's snapshot.
 pub(crate) const SNAPSHOT_INDEX: u64 = 30;
-const SNAPSHOT_TERM: u64 = 4;
+/// Its term.
+pub(crate) const SNAPSHOT_TERM: u64 = 4;
 
 /// A bug planted in the driver or the disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,65 +27,6 @@ pub(crate) enum Bug {
     WalNotSynced,
     AcknowledgesBeforeCommit,
     TruncatesAboveDurable,
-}
-
-/// One thing a driver does.
-pub(crate) enum Step {
-    Write {
-        from: u64,
-        to: u64,
-        term: u64,
-        commit: u64,
-    },
-    Vote {
-        term: u64,
-        vote: u64,
-    },
-    Apply {
-        to: u64,
-    },
-    /// Checkpoints the state and lets the log go below what is durable.
-    Checkpoint,
-    Idle,
-    Install,
-    Restart,
-}
-
-/// All that a node does with its disk, in about fifty syncs.
-pub(crate) fn workload() -> Vec<Step> {
-    use Step::*;
-    vec![
-        Vote { term: 1, vote: 2 },
-        Write { from: 1, to: 4, term: 1, commit: 0 },
-        Write { from: 5, to: 8, term: 1, commit: 4 },
-        Apply { to: 4 },
-        Vote { term: 2, vote: 0 },
-        Write { from: 6, to: 6, term: 2, commit: 5 },
-        Write { from: 7, to: 12, term: 2, commit: 7 },
-        Apply { to: 7 },
-        Checkpoint,
-        Apply { to: 7 },
-        Write { from: 13, to: 13, term: 2, commit: 12 },
-        Apply { to: 12 },
-        Restart,
-        Idle,
-        Checkpoint,
-        Idle,
-        Vote { term: 4, vote: 3 },
-        Install,
-        Write { from: 31, to: 34, term: 4, commit: 31 },
-        Apply { to: 31 },
-        Write { from: 33, to: 36, term: 5, commit: 34 },
-        Apply { to: 34 },
-        Checkpoint,
-        Write { from: 37, to: 37, term: 5, commit: 36 },
-        Apply { to: 36 },
-        Checkpoint,
-        Apply { to: 36 },
-        Idle,
-        Restart,
-        Vote { term: 6, vote: 1 },
-    ]
 }
 
 fn text(error: impl std::fmt::Debug) -> String {
