@@ -467,11 +467,12 @@ fn entry_in(entry: eraftpb::Entry) -> Entry {
 }
 
 fn hard_state_out(state: HardState) -> eraftpb::HardState {
-    let mut out = eraftpb::HardState::default();
-    out.term = state.term.0;
-    out.vote = state.vote.map_or(raft::INVALID_ID, NodeId::get);
-    out.commit = state.commit.0;
-    out
+    eraftpb::HardState {
+        term: state.term.0,
+        vote: state.vote.map_or(raft::INVALID_ID, NodeId::get),
+        commit: state.commit.0,
+        ..eraftpb::HardState::default()
+    }
 }
 
 fn hard_state_in(state: &eraftpb::HardState) -> HardState {
@@ -507,8 +508,8 @@ fn conf_state_in(conf: &eraftpb::ConfState) -> ConfState {
 fn conf_change_out(change: &ConfChange) -> eraftpb::ConfChangeV2 {
     let mut out = eraftpb::ConfChangeV2::default();
     let changes = change.changes.iter().map(|(kind, id)| {
-        let mut single = eraftpb::ConfChangeSingle::default();
-        single.node_id = id.get();
+        let node_id = id.get();
+        let mut single = eraftpb::ConfChangeSingle { node_id, ..Default::default() };
         single.set_change_type(match kind {
             crate::ConfChangeKind::AddVoter => eraftpb::ConfChangeType::AddNode,
             crate::ConfChangeKind::AddLearner => eraftpb::ConfChangeType::AddLearnerNode,

@@ -216,7 +216,7 @@ impl Replica {
         // A sole voter wins at once, and raft-rs panics if its log is not durable by then
         // (RAFT.md 1.3, R-K).
         let wins_at_once = self.conf.is_sole_voter(self.config.id);
-        !self.disk.is_slow() && !(wins_at_once && !self.writes.is_empty())
+        !self.disk.is_slow() && (!wins_at_once || self.writes.is_empty())
     }
 
     /// Gives up leadership, unless nobody else could take it.

@@ -1,6 +1,6 @@
 //! Whether what was found on disk can be gone on from (the checks of TiKV's `validate_states`).
 
-use crate::{ConfState, Config, Index, Restored, Term};
+use crate::{Config, Index, Restored, Term};
 
 /// Why a replica refuses to start. The disk contradicts itself, so somebody changed or lost
 /// part of it: starting could break a promise made before.

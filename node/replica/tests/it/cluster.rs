@@ -305,6 +305,16 @@ impl Cluster {
         ticket
     }
 
+    /// Several commands in one turn.
+    pub(crate) fn propose_together(&mut self, number: u64, commands: &[&[u8]]) {
+        let mut proposals = Vec::new();
+        for command in commands {
+            let command = Bytes::copy_from_slice(command);
+            proposals.push(Proposal { ticket: self.ticket(), command });
+        }
+        self.step(number, Input::Propose(proposals));
+    }
+
     pub(crate) fn read(&mut self, number: u64) -> Ticket {
         let ticket = self.ticket();
         self.reads.insert(ticket, self.ledger.last());
@@ -554,7 +564,12 @@ fn write_effects(out: &mut String, number: u64, effects: &Effects) -> std::fmt::
         writeln!(out, "n{number} answers read {} at {index}", ticket.0)?;
     }
     for (ticket, refusal) in &effects.refused {
-        writeln!(out, "n{number} refuses {} {refusal:?}", ticket.0)?;
+        let refusal = match refusal {
+            Refusal::NotLeader(Some(leader)) => format!("NotLeader, n{leader} is"),
+            Refusal::NotLeader(None) => "NotLeader, nobody is".to_owned(),
+            other => format!("{other:?}"),
+        };
+        writeln!(out, "n{number} refuses {}: {refusal}", ticket.0)?;
     }
     if let Some(role) = &effects.role {
         let leader = role.leader.map_or("nobody".to_owned(), |leader| format!("n{leader}"));
