@@ -571,9 +571,9 @@ impl Driver {
         let end = match why {
             Stop::Removed => End::Removed,
             Stop::LogLost { commit, last } => End::Failed(format!(
-                "the cluster has committed index {commit}, but this log ends at {last}: acknowledged \
-                 entries were lost here (another disk, or an old copy). Move the data directory \
-                 away, remove the member and add it again"
+                "the cluster has committed index {commit}, but this log ends at {last}: \
+                 acknowledged entries were lost here (another disk, or an old copy). Move the \
+                 data directory away, remove the member and add it again"
             )),
             Stop::DiskStalled { for_ms } => {
                 End::Failed(format!("the disk has not answered for {for_ms} ms"))

@@ -25,6 +25,7 @@ use crate::readers::Readers;
 use crate::round::Rounds;
 use crate::rpc::{Answer, Failure, FailureKind, Op, Request};
 use crate::session::{RequestId, Session};
+use crate::settings::Settings;
 
 /// Requests of clients in flight on this node.
 const REQUESTS_MAX: usize = 8192;
@@ -60,20 +61,48 @@ pub(crate) struct Gateway {
     shared: Arc<Shared>,
 }
 
+/// What all handles share.
 pub(crate) struct Shared {
-    pub(crate) inbox: UnboundedSender<Event>,
-    pub(crate) leadership: watch::Receiver<Leadership>,
-    pub(crate) applied: watch::Receiver<Index>,
-    pub(crate) transport: Transport<Tcp>,
-    pub(crate) readers: Readers,
+    inbox: UnboundedSender<Event>,
+    leadership: watch::Receiver<Leadership>,
+    applied: watch::Receiver<Index>,
+    transport: Transport<Tcp>,
+    readers: Readers,
     /// How long a request waits for a leader before it is told that there is none.
-    pub(crate) patience: Duration,
-    pub(crate) default_deadline: Duration,
-    pub(crate) session: Session,
-    pub(crate) opening: tokio::sync::Mutex<()>,
-    pub(crate) rounds: Rounds,
-    pub(crate) in_flight: AtomicUsize,
-    pub(crate) errors: AtomicU64,
+    patience: Duration,
+    default_deadline: Duration,
+    session: Session,
+    opening: tokio::sync::Mutex<()>,
+    rounds: Rounds,
+    in_flight: AtomicUsize,
+    errors: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: &Settings,
+        inbox: UnboundedSender<Event>,
+        transport: Transport<Tcp>,
+        readers: Readers,
+        leadership: watch::Receiver<Leadership>,
+        applied: watch::Receiver<Index>,
+    ) -> Shared {
+        Shared {
+            inbox,
+            leadership,
+            applied,
+            transport,
+            readers,
+            // An election takes less than one timeout; a second one covers a split vote.
+            patience: Duration::from_millis(settings.election_timeout_ms) * 2,
+            default_deadline: Duration::from_millis(settings.request_timeout_ms),
+            session: Session::default(),
+            opening: tokio::sync::Mutex::new(()),
+            rounds: Rounds::default(),
+            in_flight: AtomicUsize::new(0),
+            errors: AtomicU64::new(0),
+        }
+    }
 }
 
 /// One attempt's end.

@@ -8,6 +8,7 @@
 
 pub mod address;
 mod applier;
+mod birth;
 mod checkpointer;
 pub mod client;
 pub mod clock;
@@ -15,6 +16,7 @@ mod data_dir;
 mod driver;
 mod duties;
 mod event;
+mod files;
 mod gateway;
 mod genesis;
 mod join;

@@ -90,7 +90,8 @@ pub struct Failure {
     pub hint: String,
 }
 
-/// Classes of failure. All but `Unknown` are definite: the request has not taken effect and will not.
+/// Classes of failure. All but `Unknown` are definite: the request has not taken effect and never
+/// will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// The node is starting or joining.

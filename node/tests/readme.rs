@@ -1,5 +1,7 @@
 //! Runs the program's commands of the README as written, one after the other.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! Keeps the drawing in docs/ARCHITECTURE.md true: one put on three nodes leaves the trace ① to ⑦
 //! on the leader, in the order of the drawing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "processes/cluster.rs"]
 #[expect(dead_code, reason = "written for the tests of processes, which use all of it")]
 mod cluster;

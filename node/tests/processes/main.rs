@@ -3,6 +3,8 @@
 //!
 //! Every test prints the seed of its choices; `PGRAFT_SEED=N` repeats them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cluster;
 mod membership;
 mod minority;

@@ -1,0 +1,102 @@
+//! How a node comes into being: its data directory is found, derived from the settings, or filled
+//! with what a running cluster tells a node that joins it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pgraft_replica::NodeId;
+use pgraft_store::{Disk, Identity, LogStore};
+use pgraft_transport::{Tcp, Timing};
+use tokio::sync::watch;
+
+use crate::genesis::Genesis;
+use crate::join;
+use crate::log_writer::chain;
+use crate::settings::Settings;
+
+/// Pause between two rounds of asking to join.
+const RETRY_MS: u64 = 500;
+
+/// What [`create`] found or made.
+pub(crate) enum Made {
+    /// Asked to stop while joining.
+    Stopped,
+    /// raft.db is there; a node that just joined also knows its peers.
+    Exists(Option<join::Welcome>),
+}
+
+/// Makes sure that raft.db exists: found, derived from the settings, or joined.
+pub(crate) async fn create(
+    settings: &Settings,
+    disk: &Disk,
+    stopping: &mut watch::Receiver<bool>,
+) -> Result<Made, String> {
+    if LogStore::exists(disk) {
+        return Ok(Made::Exists(None));
+    }
+    if !settings.joins() {
+        let members = settings.members().map_err(|error| error.to_string())?;
+        let own = members.iter().find(|member| member.name == settings.name);
+        let id = own.expect("validate() found it").id;
+        let genesis = Genesis::new(&settings.initial_cluster_token, &members);
+        make(disk, &genesis, id)?;
+        return Ok(Made::Exists(None));
+    }
+    let welcome = tokio::select! {
+        welcome = ask_to_join(settings) => welcome?,
+        _ = stopping.wait_for(|stop| *stop) => return Ok(Made::Stopped),
+    };
+    let genesis = Genesis::decode(&welcome.genesis).map_err(|error| error.to_string())?;
+    make(disk, &genesis, welcome.id)?;
+    Ok(Made::Exists(Some(welcome)))
+}
+
+fn make(disk: &Disk, genesis: &Genesis, id: u64) -> Result<(), String> {
+    let node = NodeId::new(id).ok_or("node id 0 is not allowed")?;
+    let incarnation = u128::from(random()?) << 64 | u128::from(random()?);
+    let identity =
+        Identity { cluster: genesis.cluster(), genesis_hash: genesis.hash(), node, incarnation };
+    LogStore::create(disk, &identity, &genesis.encode()).map_err(|fault| chain(&fault))
+}
+
+pub(crate) fn network(settings: &Settings) -> Tcp {
+    let user_timeout = Duration::from_millis(settings.election_timeout_ms);
+    Tcp { user_timeout, ..Tcp::default() }
+}
+
+pub(crate) fn token(settings: &Settings) -> Bytes {
+    Bytes::from(settings.initial_cluster_token.clone())
+}
+
+pub(crate) fn random() -> Result<u64, String> {
+    getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"))
+}
+
+/// Asks one member after the other until one knows this node.
+async fn ask_to_join(settings: &Settings) -> Result<join::Welcome, String> {
+    let members = settings.members().map_err(|error| error.to_string())?;
+    let own = members.iter().find(|member| member.name == settings.name);
+    let own = own.expect("validate() found it").address.to_string();
+    let request =
+        join::Request { token: settings.initial_cluster_token.clone(), address: own.clone() };
+    let mut told = String::new();
+    loop {
+        for member in members.iter().filter(|member| member.address.to_string() != own) {
+            let address = member.address.to_string();
+            let (net, wait) = (network(settings), Timing::default().join);
+            let asked = request.encode();
+            let asked = pgraft_transport::join(&net, &address, token(settings), asked, wait).await;
+            match asked.map_err(|error| error.to_string()) {
+                Ok(welcome) => {
+                    return join::Welcome::decode(&welcome).map_err(|error| error.to_string());
+                }
+                Err(why) if why != told => {
+                    tracing::warn!(peer = address, why, "not admitted yet");
+                    told = why;
+                }
+                Err(_said_already) => {}
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+}

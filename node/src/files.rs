@@ -1,0 +1,148 @@
+//! A node's files, opened and checked against each other and against the settings.
+
+use std::sync::Arc;
+
+use pgraft_host::{Applier, Code, Machines, Place, Querier};
+use pgraft_membership::Member;
+use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
+use pgraft_replica::{Config, Index, Replica, Restored};
+use pgraft_store::{Disk, LogStore, Opened, StateReader, StateStore};
+
+use crate::birth::random;
+use crate::duties::MEMBERSHIP;
+use crate::genesis::Genesis;
+use crate::join;
+use crate::log_writer::chain;
+use crate::settings::Settings;
+
+/// Everything that comes from disk.
+pub(crate) struct Files {
+    pub(crate) machines: Arc<Machines>,
+    pub(crate) log: LogStore,
+    pub(crate) opened: Opened,
+    pub(crate) applier: Applier,
+    pub(crate) replica: Replica,
+    pub(crate) members: Vec<Member>,
+}
+
+impl Files {
+    /// Opens raft.db and state.db and restores the replica; `welcome` is what a node that just
+    /// joined was told about its peers.
+    ///
+    /// # Errors
+    /// In words for the operator, with the way out.
+    pub(crate) fn open(
+        settings: &Settings,
+        disk: &Disk,
+        welcome: Option<join::Welcome>,
+    ) -> Result<Files, String> {
+        let machines = Arc::new(machines()?);
+        let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
+        let genesis = checked_genesis(settings, &opened)?;
+        let applier = open_state(disk, &machines, &opened, &genesis)?;
+        let meta = applier.meta().clone();
+        let tail = log.tail(meta.applied, CACHE_BYTES_MAX).map_err(|fault| chain(&fault))?;
+        let config = Config {
+            id: opened.identity.node,
+            seed: random()?,
+            election_ticks: ticks(settings.election_timeout_ms),
+            heartbeat_ticks: ticks(settings.heartbeat_interval_ms),
+        };
+        let restored = Restored {
+            hard_state: opened.hard_state,
+            truncated: opened.truncated,
+            terms: opened.terms.clone(),
+            tail,
+            applied: meta.applied,
+            conf: meta.conf.clone(),
+        };
+        let replica = Replica::new(config, restored).map_err(|error| chain(&error))?;
+        let mut members = members(&machines, disk, opened.generation)?;
+        if let Some(welcome) = welcome.filter(|_| meta.applied == Index::ZERO) {
+            members = welcome.members();
+        }
+        Ok(Files { machines, log, opened, applier, replica, members })
+    }
+}
+
+fn ticks(ms: u64) -> u32 {
+    u32::try_from((ms / TICK_MS).max(1)).unwrap_or(u32::MAX)
+}
+
+/// The built-in modules, ready to run.
+fn machines() -> Result<Machines, String> {
+    let code = pgraft_bundle::modules().iter().map(|module| Code {
+        name: module.name,
+        component: module.component,
+        compiled: module.compiled,
+        compiled_sha256: module.compiled_sha256,
+    });
+    let code: Vec<Code<'_>> = code.collect();
+    Machines::new(Place::PostgreSql, &code).map_err(|fault| chain(&fault))
+}
+
+/// Settings that contradict what the directory was made for are refused, not ignored.
+fn checked_genesis(settings: &Settings, opened: &Opened) -> Result<Genesis, String> {
+    let genesis = Genesis::decode(&opened.genesis).map_err(|error| error.to_string())?;
+    if genesis.hash() != opened.identity.genesis_hash {
+        return Err("raft.db: genesis and its hash do not agree; the file is damaged".to_owned());
+    }
+    if genesis.token != settings.initial_cluster_token {
+        return Err(format!(
+            "initial_cluster_token is \"{}\", but this data directory belongs to a cluster with \
+             the token \"{}\"",
+            settings.initial_cluster_token, genesis.token
+        ));
+    }
+    Ok(genesis)
+}
+
+/// Opens state.db; a fresh or damaged one is built anew from the log when the log reaches back to
+/// the beginning.
+fn open_state(
+    disk: &Disk,
+    machines: &Arc<Machines>,
+    opened: &Opened,
+    genesis: &Genesis,
+) -> Result<Applier, String> {
+    let generation = opened.generation;
+    let whole_log = opened.truncated.0 == Index::ZERO;
+    let state = match StateStore::open(disk, generation) {
+        Ok(state) => state,
+        Err(error) if whole_log => {
+            tracing::error!(error = chain(&error), "state.db is rebuilt from the log");
+            pgraft_store::remove_other_generations(disk, u64::MAX)
+                .map_err(|fault| chain(&fault))?;
+            StateStore::open(disk, generation).map_err(|error| chain(&error))?
+        }
+        Err(error) => return Err(chain(&error)),
+    };
+    let fresh = state.meta().applied == Index::ZERO;
+    if state.meta().applied < opened.truncated.0 {
+        return Err(format!(
+            "state.db has applied {}, but the log begins after {}: state.db was lost. Move the \
+             data directory away, remove the member and add it again",
+            state.meta().applied,
+            opened.truncated.0
+        ));
+    }
+    let mut applier = Applier::open(Arc::clone(machines), state).map_err(|fault| chain(&fault))?;
+    if fresh {
+        applier.bootstrap(&genesis.bootstrap()).map_err(|fault| chain(&fault))?;
+    }
+    Ok(applier)
+}
+
+/// The member list in state.db.
+fn members(machines: &Arc<Machines>, disk: &Disk, generation: u64) -> Result<Vec<Member>, String> {
+    let reader = StateReader::open(disk, generation).map_err(|error| chain(&error))?;
+    let querier = Querier::open(Arc::clone(machines), reader);
+    let mut querier = querier.map_err(|fault| chain(&fault))?;
+    let query = pgraft_membership::Query::Members.encode();
+    let answer = querier.query(MEMBERSHIP, "sys:node", &query).map_err(|fault| chain(&fault))?;
+    let reply = answer.outcome.map_err(|rejection| rejection.message)?;
+    match pgraft_membership::Reply::decode(&reply) {
+        Ok(pgraft_membership::Reply::Members(members)) => Ok(members),
+        other => Err(format!("the membership machine answered {other:?}")),
+    }
+}
