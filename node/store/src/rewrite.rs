@@ -12,8 +12,10 @@ use libsqlite3_sys as ffi;
 use crate::disk::{c_path, call_vfs, code_fault};
 use crate::{Disk, Fault};
 
-/// Bytes read and written at once.
-const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes read and written at once. SQLite's own VFS takes at most 0x1ffff of them in a call: it
+/// masks the count, so that 1 MiB would be a write of nothing, reported as a full disk.
+const BLOCK_BYTES: usize = 64 << 10;
+const _: () = assert!(BLOCK_BYTES <= 0x1_ffff);
 
 /// Rewrites the WAL of a database. The caller holds the lock that keeps other writers away.
 pub(crate) fn rewrite_wal(disk: &Disk, database: &Path) -> Result<(), Fault> {
