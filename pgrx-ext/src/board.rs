@@ -15,6 +15,7 @@ use pgraft_node::clock::boottime_ns;
 use pgraft_node::status::{State, Status, StatusBoard};
 
 use crate::report::Report;
+use crate::settings;
 
 /// Numbers in a status.
 const WORDS: usize = 20;
@@ -112,16 +113,18 @@ impl Board {
         self.starts.load(Ordering::Relaxed)
     }
 
-    /// The status if the worker runs and published within `age_max`.
-    pub(crate) fn fresh(&self, age_max: Duration) -> Option<Status> {
+    /// The status if the worker runs and published recently enough to say something about now.
+    pub(crate) fn fresh(&self) -> Option<Status> {
         if self.phase() != Phase::Running {
             return None;
         }
         let (mut status, published_ns) = self.read()?;
         let now_ns = boottime_ns();
         let age = Duration::from_nanos(now_ns.saturating_sub(published_ns));
-        status.is_leader = status.is_leader && now_ns < status.leader_until_ns;
-        (age <= age_max).then_some(status)
+        status.is_leader = status.is_leader
+            && now_ns < status.leader_until_ns
+            && age <= settings::leadership_age_max();
+        (age <= settings::status_age_max()).then_some(status)
     }
 
     /// The last status, however old; all zeros when nothing was published or can be read.

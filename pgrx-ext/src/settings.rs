@@ -186,6 +186,18 @@ pub(crate) fn status_age_max() -> Duration {
     Duration::from_millis(u64::try_from(ELECTION_TIMEOUT.get()).expect("at least 200"))
 }
 
+/// Age from which a published leadership is not believed any more.
+///
+/// Followers wait at least half an election timeout after the last heartbeat that they heard,
+/// and the leader may have sent that up to one interval before it published. So a leader that
+/// was stopped (SIGSTOP, a paused virtual machine) has ceased to claim leadership before anybody
+/// else can lead, and finds it so when it goes on.
+pub(crate) fn leadership_age_max() -> Duration {
+    let millis = |setting: &GucSetting<i32>| u64::try_from(setting.get()).expect("limits are > 0");
+    let (election_ms, heartbeat_ms) = (millis(&ELECTION_TIMEOUT), millis(&HEARTBEAT_INTERVAL));
+    Duration::from_millis((election_ms / 2).saturating_sub(heartbeat_ms))
+}
+
 /// Whether this session is content with a state that may be old.
 pub(crate) fn reads_stale() -> bool {
     READ_CONSISTENCY.get() == ReadConsistency::Stale

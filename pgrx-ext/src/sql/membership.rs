@@ -67,29 +67,25 @@ fn command(command: &Command) -> Result<bool, Report> {
 /// The machine's own codes as SQLSTATEs.
 fn refused(rejection: &Rejection) -> Report {
     let report = Report::rejection(rejection);
-    let code = |refused: Refused| refused.code();
-    let busy = code(Refused::Busy(0, Role::Joining));
-    match rejection.code {
-        this if this == code(Refused::UnknownMember(0)) => {
-            report.with_code(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT)
-        }
-        this if this == code(Refused::MemberGone(0)) => {
-            report.with_code(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT)
-        }
-        this if [
-            code(Refused::DuplicateName(String::new(), 0)),
-            code(Refused::DuplicateAddress(String::new(), 0)),
-        ]
-        .contains(&this) =>
-        {
-            report.with_code(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT)
-        }
-        this if this == busy => report
+    let is = |refused: Refused| refused.code() == rejection.code;
+    if is(Refused::UnknownMember(0)) || is(Refused::MemberGone(0)) {
+        report.with_code(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT)
+    } else if is(Refused::Id(0)) {
+        // In range, as `id_of` has checked: so it was used before.
+        report
+            .with_code(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT)
+            .hint("An id is never used twice. Take one that no node ever had.")
+    } else if is(Refused::DuplicateName(String::new(), 0))
+        || is(Refused::DuplicateAddress(String::new(), 0))
+    {
+        report.with_code(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT)
+    } else if is(Refused::Busy(0, Role::Joining)) {
+        report
             .with_code(PgSqlErrorCode::ERRCODE_OBJECT_IN_USE)
-            .hint("Only one change of membership runs at a time. Try again."),
-        this if this == code(Refused::LastVoter(0)) => {
-            report.with_code(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-        }
-        _ => report,
+            .hint("Only one change of membership runs at a time. Try again.")
+    } else if is(Refused::LastVoter(0)) {
+        report.with_code(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+    } else {
+        report
     }
 }

@@ -12,7 +12,6 @@ use pgraft_node::status::{State, Status};
 use crate::board::{Phase, board};
 use crate::client::ask_machine;
 use crate::report::Report;
-use crate::settings;
 
 /// The state as far as it says something about now: a worker that hangs, or was stopped and
 /// continued, knows neither a leader nor its own role.
@@ -24,7 +23,7 @@ struct Present {
 impl Present {
     fn read() -> Present {
         let board = board().unwrap_or_else(|report| report.raise());
-        match board.fresh(settings::status_age_max()) {
+        match board.fresh() {
             Some(status) => Present { status, fresh: true },
             None => Present { status: board.last(), fresh: false },
         }
@@ -101,7 +100,7 @@ fn pgraft_get_term() -> i64 {
 fn pgraft_get_worker_state() -> &'static str {
     let board = board().unwrap_or_else(|report| report.raise());
     match board.phase() {
-        Phase::Running if board.fresh(settings::status_age_max()).is_none() => "UNKNOWN",
+        Phase::Running if board.fresh().is_none() => "UNKNOWN",
         Phase::Running => "RUNNING",
         Phase::Starting => "INITIALIZING",
         Phase::Stopping => "STOPPING",
