@@ -81,3 +81,6 @@ pub(crate) fn time_ms(data: &[u8]) -> Option<u64> {
     let time = rest.first_chunk::<8>()?;
     (*version == VERSION).then(|| u64::from_le_bytes(*time))
 }
+
+#[cfg(test)]
+mod tests;

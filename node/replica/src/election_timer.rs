@@ -88,3 +88,6 @@ fn rank_hash(term: Term, id: NodeId) -> u64 {
 pub(crate) fn voters(conf: &crate::ConfState) -> BTreeSet<NodeId> {
     conf.voters.union(&conf.voters_outgoing).copied().collect()
 }
+
+#[cfg(test)]
+mod tests;

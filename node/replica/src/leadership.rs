@@ -13,7 +13,7 @@ impl Replica {
     pub(crate) fn transfer(&mut self, ticket: Ticket, to: Option<NodeId>, effects: &mut Effects) {
         let started = if !self.raft.is_leader() {
             Err(Refusal::NotLeader(self.raft.leader()))
-        } else if self.transfer.is_some() {
+        } else if self.raft.transfer_target().is_some() {
             Err(Refusal::Busy)
         } else {
             self.start_transfer(to).map_err(Refusal::Transfer)

@@ -294,3 +294,6 @@ fn fitting<'a>(
     }
     taken
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,6 @@ impl Proposals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

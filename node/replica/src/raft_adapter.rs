@@ -606,3 +606,6 @@ fn message_in(mut message: eraftpb::Message) -> Option<Message> {
         priority: message.priority,
     })
 }
+
+#[cfg(test)]
+mod tests;

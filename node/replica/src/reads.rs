@@ -132,3 +132,6 @@ impl Reads {
         self.attempts = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;

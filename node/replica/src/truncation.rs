@@ -40,3 +40,6 @@ pub(crate) fn target(
     let is_worth_it = entries >= TRUNCATE_STEP_ENTRIES || bytes >= KEEP_BYTES / 16;
     (entries > 0 && is_worth_it).then_some(target)
 }
+
+#[cfg(test)]
+mod tests;

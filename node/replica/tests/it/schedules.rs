@@ -14,6 +14,8 @@ const SCHEDULES: u64 = 120;
 /// Overrides it, for long runs.
 const SCHEDULES_VARIABLE: &str = "REPLICA_SCHEDULES";
 const ACTIONS: u32 = 4_000;
+/// Seeds above it change members.
+const FIRST_SEED_WITH_CONF: u64 = 10_000;
 /// Ids of nodes that exist at all.
 const NODES_MAX: u64 = 6;
 
@@ -322,7 +324,7 @@ fn run_all(first_seed: u64, with_conf: bool) {
     let schedules = schedules.and_then(|count| count.parse().ok()).unwrap_or(SCHEDULES);
     for seed in first_seed..first_seed + schedules {
         // Printed by the test runner when this seed fails.
-        println!("seed {seed} with_conf {with_conf}");
+        println!("reproduce: REPLICA_SEED={seed} cargo test -p pgraft-replica one_schedule");
         let mut schedule = Schedule::new(seed, with_conf);
         schedule.run();
         let seen = &schedule.seen;
@@ -355,7 +357,7 @@ fn random_schedules_keep_all_invariants() {
 
 #[test]
 fn random_schedules_with_changing_members_keep_all_invariants() {
-    run_all(10_001, true);
+    run_all(FIRST_SEED_WITH_CONF + 1, true);
 }
 
 /// The same seed twice is the same run, to the last message.
@@ -379,12 +381,17 @@ fn quiet_cluster_keeps_its_leader() {
     assert_eq!((cluster.view(1).role, cluster.view(1).term), (Role::Leader, term));
 }
 
+/// One schedule again: `REPLICA_SEED=10042 cargo test -p pgraft-replica one_schedule`. Its trace
+/// is printed when it fails.
 #[test]
-fn debug_one() {
-    let Ok(seed) = std::env::var("SEED") else { return };
-    let seed: u64 = seed.parse().unwrap();
-    let mut schedule = Schedule::new(seed, seed > 10_000);
-    let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| schedule.run()));
-    std::fs::write("/tmp/replica-trace.txt", &schedule.cluster.trace).unwrap();
-    out.unwrap();
+fn one_schedule() {
+    let seed = std::env::var("REPLICA_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(1);
+    println!("seed {seed}");
+    let mut schedule = Schedule::new(seed, seed > FIRST_SEED_WITH_CONF);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| schedule.run()));
+    if let Err(panic) = outcome {
+        println!("{}", schedule.cluster.trace);
+        std::panic::resume_unwind(panic);
+    }
 }
