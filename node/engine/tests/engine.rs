@@ -1,6 +1,7 @@
 //! The promises of the configuration: other people's signal handlers stay, a small address space
 //! is enough, and one compiled module serves every place.
 #![cfg(feature = "compiler")]
+#![expect(clippy::unwrap_used, reason = "a test panics")]
 
 use std::process::Command;
 

@@ -24,6 +24,7 @@ const CONF_CHANGE: &str = "conf-change";
 
 /// The tables a call works on.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per call; a box would be one allocation more")]
 pub(crate) enum Tables {
     /// The writer, in the transaction of the batch.
     Writer(StateStore),
@@ -231,7 +232,6 @@ impl Call {
         self.write(|store, machine| store.delete_range(machine, start, end))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the interface has these")]
     pub(crate) fn scan(
         &mut self,
         start: &[u8],

@@ -216,7 +216,7 @@ impl Author {
 
 /// The rounds at which the probe's loop runs out of fuel, found by halving.
 fn brink() -> u32 {
-    let mut node = Node::new(machines_of(PLAIN));
+    let mut node = Node::thrifty(machines_of(PLAIN));
     let (mut fits, mut ends) = (1, 1 << 30);
     while ends - fits > 1 {
         let middle = fits + (ends - fits) / 2;
@@ -236,7 +236,7 @@ fn written() -> &'static (Vec<Committed>, End) {
     static WRITTEN: OnceLock<(Vec<Committed>, End)> = OnceLock::new();
     WRITTEN.get_or_init(|| {
         println!("seed {SEED:#x}");
-        let node = Node::new(machines_of(PLAIN));
+        let node = Node::thrifty(machines_of(PLAIN));
         let (chance, sessions) = (Chance(SEED), Vec::new());
         let mut author = Author { node, chance, time_ms: 1_000, sessions, brink: brink() };
         let (mut log, mut applied) = (Vec::new(), Vec::new());
@@ -272,7 +272,7 @@ fn same(ours: &End, theirs: &End) -> Result<(), String> {
 /// transaction, or between two.
 fn replay(log: &[Committed], options: Options, batch_max: u64, seed: u64) -> Result<End, String> {
     let mut chance = Chance(seed);
-    let mut node = Node::new(machines_of(options));
+    let mut node = Node::thrifty(machines_of(options));
     let (mut applied, mut at, mut ends) = (Vec::new(), 0, 0);
     while at < log.len() {
         let size = usize::try_from(1 + chance.below(batch_max)).unwrap();
