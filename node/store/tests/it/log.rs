@@ -159,6 +159,8 @@ fn large_wal_is_moved_inside_a_write_and_when_idle() {
         store.write(&[big(index)]).unwrap();
     }
     assert!(wal() < 40 << 20, "the WAL has {} bytes", wal());
+    let (mut store, opened) = reopened(&disk, store);
+    assert_eq!(opened.last, Index(80));
     assert_eq!(store.tail(Index(0), 0).unwrap().len(), 80);
 }
 
