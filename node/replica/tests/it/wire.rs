@@ -27,9 +27,10 @@ const KINDS: [MessageKind; 10] = [
     MessageKind::TimeoutNow,
 ];
 
-/// A number that is often interesting.
+/// A number that is sometimes absurd, mostly close to one that matters: what is wrong only in one
+/// place gets furthest.
 fn number(dice: &mut Dice, near: u64) -> u64 {
-    match dice.below(10) {
+    match dice.below(120) {
         0 => 0,
         1 => u64::MAX - dice.next() % 3,
         2 => dice.next(),
@@ -70,7 +71,10 @@ fn random(dice: &mut Dice, cluster: &Cluster) -> Message {
         message.request_snapshot = Index(number(dice, view.last_index.0));
         message.priority = 3;
     }
-    if dice.chance(20) {
+    if message.index.0 == 0 || dice.chance(5) {
+        message.log_term = Term(0);
+    }
+    if dice.chance(5) {
         let contexts: [&'static [u8]; 3] = [b"CampaignTransfer", b"short", &[7; 100]];
         message.context = Bytes::from_static(contexts[dice.below(3)]);
     }
@@ -170,8 +174,8 @@ fn random_messages_never_panic() {
         dropped += bad;
     }
     println!("{sent} messages, {dropped} dropped");
-    assert!(dropped > sent / 4, "hardly anything was dropped");
-    assert!(dropped < sent, "nothing got through");
+    assert!(dropped > sent / 10, "hardly anything was dropped");
+    assert!(dropped < sent * 9 / 10, "hardly anything got through");
 }
 
 #[test]
