@@ -1,7 +1,9 @@
 //! The limits of the host, each with its unit, related at compile time.
 //!
-//! Those of [`Limits`] decide outcomes, so they are stored with the machine and equal on every
-//! replica; the others bound what this process holds, or how a row may look.
+//! Most of them decide outcomes: a command that is rejected here must be rejected everywhere. Those
+//! of [`Limits`] are stored with the machine, so a newer program does not change them. The others
+//! are part of the interface: changing one changes what machines compute, like a new version of
+//! the engine does (WASM.md 5, mixed versions), and must not happen within a running cluster.
 
 /// Keyspace of the host itself in state.db.
 pub(crate) const HOST: u32 = 0;

@@ -20,7 +20,7 @@ use crate::limits::{
     HOST, SESSION_BYTES_MAX, SESSION_IDLE_MS_MAX, SESSION_REPLIES_MAX, SESSIONS_BYTES_MAX,
     SESSIONS_MAX,
 };
-use crate::rejection::Outcome;
+use crate::rejection::{HostCode, Outcome, Rejection};
 use crate::rows;
 
 /// What the sessions know about a command.
@@ -127,10 +127,20 @@ impl Sessions {
     pub(crate) fn remember(&mut self, id: u64, seq: u64, outcome: &Outcome) {
         // It may have made room for a session opened by the same entry.
         let Some(session) = self.open.get_mut(&id) else { return };
-        let bytes = bytes_of(outcome);
+        if seq < session.acked_below {
+            // A later command of the same entry said so.
+            return;
+        }
+        // Commands of one entry are looked up before any of them is applied, so they may bring
+        // more than the session can hold. The number stays taken, the reply is gone.
+        let outcome = match session.bytes < SESSION_BYTES_MAX {
+            true => outcome.clone(),
+            false => Err(Rejection::host(HostCode::Quota)),
+        };
+        let bytes = bytes_of(&outcome);
         session.bytes += bytes;
         self.bytes += bytes;
-        let old = session.replies.insert(seq, outcome.clone());
+        let old = session.replies.insert(seq, outcome);
         assert!(old.is_none(), "command {seq} of session {id} was applied twice");
         self.changed.insert(id);
         while self.bytes > SESSIONS_BYTES_MAX {

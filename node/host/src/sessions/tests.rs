@@ -1,7 +1,6 @@
 //! Numbers that were seen, forgotten, and never opened; expiry by time, count and bytes.
 
 use super::*;
-use crate::rejection::{HostCode, Rejection};
 
 const HOUR_MS: u64 = SESSION_IDLE_MS_MAX;
 
@@ -82,6 +81,31 @@ fn remembered_bytes_are_bounded_per_session_and_together() {
     let last = *ids.last().unwrap();
     assert_eq!(sessions.look_up(last, 2, 0, 99), Seen::Full);
     assert_eq!(sessions.look_up(last, 2, 2, 99), Seen::New, "acknowledging makes room");
+}
+
+#[test]
+fn one_entry_cannot_fill_a_session_beyond_its_row() {
+    let mut sessions = opened(&[7], 0);
+    let large: Outcome = Ok(vec![0; SESSION_BYTES_MAX]);
+    for seq in 1..=3 {
+        assert_eq!(sessions.look_up(7, seq, 0, 0), Seen::New);
+    }
+    for seq in 1..=3 {
+        sessions.remember(7, seq, &large);
+    }
+    let forgotten = Seen::Before(Err(Rejection::host(HostCode::Quota)));
+    assert_eq!(sessions.look_up(7, 1, 0, 0), Seen::Before(large));
+    assert_eq!(sessions.look_up(7, 2, 0, 0), forgotten, "and it is not applied again");
+    assert!(sessions.open[&7].encode().len() < 2 * SESSION_BYTES_MAX);
+}
+
+#[test]
+fn what_the_same_entry_acknowledges_is_not_remembered() {
+    let mut sessions = opened(&[7], 0);
+    assert_eq!(sessions.look_up(7, 1, 0, 0), Seen::New);
+    assert_eq!(sessions.look_up(7, 2, 2, 0), Seen::New);
+    sessions.remember(7, 1, &reply("one"));
+    assert_eq!(sessions.bytes, 0);
 }
 
 #[test]
