@@ -101,6 +101,38 @@ fn unwritten_entries_are_gone_after_a_crash_and_come_again() {
     assert_eq!(cluster.view(2).last_index, last);
 }
 
+/// After a crash that also took state.db back, a node may believe in an old configuration. raft-rs
+/// keeps it from campaigning while a change is committed and not applied, so the commit index that
+/// was known must be as durable as the entries behind it (RAFT.md 1.3, restart).
+#[test]
+fn commit_index_is_durable_with_the_entries_behind_it() {
+    let mut cluster = Cluster::led(31, 3);
+    let ticket = cluster.change(1, &[(pgraft_replica::ConfChangeKind::AddLearner, 4)]);
+    cluster.settle();
+    let changed = cluster.assert_applied(ticket);
+    cluster.propose(1, b"behind it");
+    cluster.deliver(|_| true);
+    for number in 1..=3 {
+        let persist = &cluster.node(number).writes[0];
+        let commit = persist.hard_state.map(|hard_state| hard_state.commit);
+        assert_eq!(commit, Some(changed), "node {number}");
+    }
+    // The write survives, state.db does not: the change is pending, so nobody asks for votes.
+    cluster.crash(2, 1, false);
+    cluster.start(2);
+    assert_eq!((cluster.view(2).applied, cluster.view(2).committed), (Index(0), changed));
+    cluster.net.clear();
+    for _ in 0..3 * ELECTION_TICKS {
+        cluster.tick(2);
+    }
+    assert!(cluster.net.is_empty(), "{:?}", cluster.net);
+    cluster.apply(2, usize::MAX);
+    for _ in 0..3 * ELECTION_TICKS {
+        cluster.tick(2);
+    }
+    assert!(cluster.net.iter().all(is_candidacy) && !cluster.net.is_empty());
+}
+
 // The network.
 
 #[test]
