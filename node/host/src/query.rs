@@ -28,6 +28,9 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
+/// What a guest returned, held to the host's limits.
+type Judged = Result<Outcome, HostCode>;
+
 /// Answers queries over one connection, one at a time.
 pub struct Querier {
     machines: Arc<Machines>,
@@ -86,7 +89,7 @@ impl Querier {
     fn ask(
         &mut self,
         machine: &str,
-        make: impl FnOnce(&Module, Call, Context) -> (Call, Result<Result<Outcome, HostCode>, Ended>),
+        make: impl FnOnce(&Module, Call, Context) -> (Call, Result<Judged, Ended>),
     ) -> Result<Answer, Fault> {
         let reader = self.reader.as_mut().expect("not used again after a fault");
         let meta = reader.begin()?;

@@ -11,7 +11,9 @@ use super::rig::{self, Node};
 use crate::{Applied, Bootstrap, Command, Rejection};
 
 test_each_file::test_each_path! { in "statemachines/kv/testscripts" as kv => kv }
-test_each_file::test_each_path! { in "statemachines/membership/testscripts" as membership => membership }
+test_each_file::test_each_path! {
+    in "statemachines/membership/testscripts" as membership => membership
+}
 
 fn kv(path: &Path) {
     let mut script = pgraft_kv::script::Script::new(Module::new("kv"));
