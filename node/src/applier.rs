@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use pgraft_host::{Applied, Applier, Fault, Machines};
 use pgraft_replica::{Committed, Persist};
-use pgraft_store::{Disk, StateStore};
+use pgraft_store::{Disk, FullDisk, StateStore, WhenFull};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::clock;
 use crate::event::{ApplierReport, Event};
 use crate::log_writer::chain;
 
@@ -39,14 +41,8 @@ impl ApplyThread {
     ) -> std::io::Result<(ApplyThread, std::thread::JoinHandle<()>)> {
         let (jobs, inbox) = channel();
         let thread = Thread { machines, disk, inbox, events: events.clone() };
-        let run = move || {
-            if let Err(fault) = thread.run(applier) {
-                let _ended = events.send(Event::Failed(format!("apply: {}", chain(&fault))));
-            }
-        };
-        // Guests may use 1 MiB of native stack; leave room for the host's frames (WASM.md 4.1).
-        let builder = std::thread::Builder::new().name("pgraft-apply".to_owned());
-        let handle = builder.stack_size(4 << 20).spawn(run)?;
+        let run = move || thread.run(applier).map_err(|fault| chain(&fault));
+        let handle = crate::thread::start("apply", events, run)?;
         Ok((ApplyThread { jobs }, handle))
     }
 
@@ -83,13 +79,33 @@ impl Thread {
                 }
             }
             if !batch.is_empty() {
-                let applied: Vec<Applied> = applier.apply(&batch)?;
+                let applied = self.apply(&mut applier, &batch)?;
                 tracing::trace!(entries = batch.len(), "way of a write: ⑥ apply");
                 batch.clear();
                 self.tell(Event::Applied { applied, report: report(&applier) });
             }
         }
         Ok(())
+    }
+
+    /// Applies the batch; a full disk undoes it as a whole, so it may be tried again.
+    fn apply(&self, applier: &mut Applier, batch: &[Committed]) -> Result<Vec<Applied>, Fault> {
+        let mut full = FullDisk::default();
+        loop {
+            match applier.apply(batch) {
+                Err(Fault::Store(fault)) if fault.is_full() => {
+                    tracing::error!(fault = chain(&fault), "disk full: nothing is applied");
+                    self.tell(Event::DiskFull);
+                    match full.found(clock::boottime_ms(), false) {
+                        WhenFull::RetryAfterMs(pause) => {
+                            std::thread::sleep(Duration::from_millis(pause));
+                        }
+                        _ => return Err(Fault::Store(fault)),
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn switch(&self, old: Applier, generation: u64) -> Result<Applier, Fault> {
@@ -109,5 +125,6 @@ pub(crate) fn report(applier: &Applier) -> ApplierReport {
         outbox: applier.outbox(),
         next_wake: applier.next_wake(),
         digests: applier.digests(),
+        time_ms: applier.meta().time_ms,
     }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn create(
         return Ok(Made::Exists(None));
     }
     let welcome = tokio::select! {
-        welcome = ask_to_join(settings) => welcome?,
+        welcome = ask_to_join(settings, 0) => welcome?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(Made::Stopped),
     };
     let genesis = Genesis::decode(&welcome.genesis).map_err(|error| error.to_string())?;
@@ -72,13 +72,17 @@ pub(crate) fn random() -> Result<u64, String> {
     getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"))
 }
 
-/// Asks one member after the other until one knows this node.
-async fn ask_to_join(settings: &Settings) -> Result<join::Welcome, String> {
+/// Asks one member after the other until one knows this node; `incarnation` is 0 before it has a
+/// data directory.
+pub(crate) async fn ask_to_join(
+    settings: &Settings,
+    incarnation: u128,
+) -> Result<join::Welcome, String> {
     let members = settings.members().map_err(|error| error.to_string())?;
     let own = members.iter().find(|member| member.name == settings.name);
     let own = own.expect("validate() found it").address.to_string();
-    let request =
-        join::Request { token: settings.initial_cluster_token.clone(), address: own.clone() };
+    let (token_text, address) = (settings.initial_cluster_token.clone(), own.clone());
+    let request = join::Request { token: token_text, address, incarnation };
     let mut told = String::new();
     loop {
         for member in members.iter().filter(|member| member.address.to_string() != own) {

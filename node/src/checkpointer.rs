@@ -36,25 +36,26 @@ impl CheckpointThread {
         let (alive, ended) = channel::<()>();
         let shared = Arc::new(AtomicU64::new(generation));
         let wanted = Arc::clone(&shared);
+        let news = events.clone();
         let run = move || {
             let mut work = Work { disk, open: None, looks: 0, told: Index::ZERO };
             while let Err(RecvTimeoutError::Timeout) =
                 ended.recv_timeout(Duration::from_millis(LOOK_MS))
             {
-                match work.look(wanted.load(Ordering::Acquire)) {
+                match work.look(&wanted) {
                     Ok(None) => {}
                     Ok(Some(index)) => {
-                        let _ended = events.send(Event::Durable(index));
+                        let _ended = news.send(Event::Durable(index));
                     }
-                    Err(fault) => {
-                        let why = format!("checkpoint: {}", chain(&fault));
-                        let _ended = events.send(Event::Failed(why));
-                        return;
+                    Err(OpenError::Fault(fault)) if fault.is_full() => {
+                        tracing::warn!(fault = chain(&fault), "the checkpoint waits for space");
                     }
+                    Err(error) => return Err(chain(&error)),
                 }
             }
+            Ok(())
         };
-        let handle = std::thread::Builder::new().name("pgraft-ckpt".to_owned()).spawn(run)?;
+        let handle = crate::thread::start("checkpoint", events, run)?;
         Ok((CheckpointThread { _alive: alive, generation: shared }, handle))
     }
 
@@ -72,9 +73,18 @@ struct Work {
 }
 
 impl Work {
-    fn look(&mut self, generation: u64) -> Result<Option<Index>, OpenError> {
+    fn look(&mut self, wanted: &AtomicU64) -> Result<Option<Index>, OpenError> {
+        let generation = wanted.load(Ordering::Acquire);
         if self.open.as_ref().is_none_or(|(open, _)| *open != generation) {
-            self.open = Some((generation, Checkpointer::open(&self.disk, generation)?));
+            self.open = None;
+            match Checkpointer::open(&self.disk, generation) {
+                Ok(checkpointer) => self.open = Some((generation, checkpointer)),
+                // A snapshot took its place between the two lines above: look again later.
+                Err(OpenError::Missing { .. }) if wanted.load(Ordering::Acquire) != generation => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
         }
         let (_, checkpointer) = self.open.as_mut().expect("opened above");
         let bytes = checkpointer.wal_bytes()?;

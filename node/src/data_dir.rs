@@ -75,7 +75,7 @@ impl DataDir {
         let (home, moved) = (self.path.join(HOME), self.path.join(MOVED));
         match fs::read_to_string(&home) {
             Ok(made) if made.trim_end() == here => Ok(()),
-            Ok(made) if !moved.exists() && !same_inode(&made, &here) => {
+            Ok(made) if !moved.exists() && !same_place(&made, &here) => {
                 Err(DataDirError::Copied { path: self.path.clone(), made: made.trim().to_owned() })
             }
             Ok(_) => {
@@ -112,12 +112,15 @@ impl DataDir {
     }
 }
 
-fn same_inode(made: &str, here: &str) -> bool {
+/// A rename keeps device and inode; a reboot may change the device's number, but neither the
+/// inode nor the path. A copy changes the inode.
+fn same_place(made: &str, here: &str) -> bool {
     let place = |text: &str| {
-        let mut words = text.split(' ').map(str::to_owned);
-        (words.next(), words.next())
+        let mut words = text.trim_end().splitn(3, ' ').map(str::to_owned);
+        (words.next(), words.next(), words.next())
     };
-    place(made) == place(here)
+    let ((made_device, made_inode, made_path), (device, inode, path)) = (place(made), place(here));
+    made_inode == inode && (made_device == device || made_path == path)
 }
 
 fn set_private(path: &Path) -> Result<(), DataDirError> {

@@ -4,7 +4,7 @@
 //! the thread, connection or waiter that it concerns. No decision is taken here that another
 //! replica would have to know about.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use pgraft_host::{Applied, Command, Outcome};
 use pgraft_membership::{Member, Role as MemberRole};
 use pgraft_replica::{
     Committed, Effects, Index, Input, Message, MessageKind, NodeId, Persist, Proposal, Refusal,
-    Replica, Role, RoleChange, Stop, Ticket,
+    Replica, Role, RoleChange, Stop, Ticket, View,
 };
 use pgraft_transport::{Event as NetEvent, Refusal as NetRefusal, Tcp, Transport};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, MissedTickBehavior};
 use crate::applier::{ApplyJob, ApplyThread};
 use crate::checkpointer::CheckpointThread;
 use crate::clock;
-use crate::duties::{Duties, Duty, MEMBERSHIP};
+use crate::duties::{self, Duties, Duty, MEMBERSHIP};
 use crate::event::{ApplierReport, Ask, Event};
 use crate::gateway::{Gateway, Leadership};
 use crate::join;
@@ -85,12 +85,16 @@ pub(crate) struct Driver {
     waiters: HashMap<Ticket, Waiter>,
     next_ticket: u64,
     /// Tickets of entries that the applier works on, in order.
-    applying: std::collections::VecDeque<(Index, Vec<Ticket>)>,
+    applying: VecDeque<(Index, Vec<Ticket>)>,
     proposals: Vec<Proposal>,
     reads: Vec<Ticket>,
     duties: Duties,
     duty_in_flight: Option<Ticket>,
     received_generation: Option<u64>,
+    /// The index at which `parts.members` was read.
+    members_at: Index,
+    /// When each peer last answered in this term, CLOCK_BOOTTIME nanoseconds.
+    heard: BTreeMap<NodeId, u64>,
     ticks: u64,
     last_tick_ms: u64,
     stalled: bool,
@@ -105,12 +109,14 @@ impl Driver {
             parts,
             waiters: HashMap::new(),
             next_ticket: 0,
-            applying: std::collections::VecDeque::new(),
+            applying: VecDeque::new(),
             proposals: Vec::new(),
             reads: Vec::new(),
             duties: Duties::default(),
             duty_in_flight: None,
             received_generation: None,
+            members_at: Index::ZERO,
+            heard: BTreeMap::new(),
             ticks: 0,
             last_tick_ms: clock::boottime_ms(),
             stalled: false,
@@ -180,15 +186,24 @@ impl Driver {
         if self.ticks.is_multiple_of(DUTY_TICKS) {
             self.do_duties();
         }
-        if self.draining.is_some_and(|until| Instant::now() >= until || !self.leads()) {
-            self.end.get_or_insert(End::Stopped);
-        }
+        self.drain_out();
         self.publish();
+    }
+
+    /// While stopping: hands over again when that was refused, and ends when nobody waits.
+    fn drain_out(&mut self) {
+        let Some(until) = self.draining else { return };
+        let answered = !self.waiters.values().any(|one| matches!(one, Waiter::Command(_)));
+        if Instant::now() >= until || (!self.leads() && answered) {
+            self.end.get_or_insert(End::Stopped);
+        } else if self.leads() && self.transferring.is_empty() {
+            self.hand_over();
+        }
     }
 
     fn watch_disk(&mut self) {
         let for_ms = self.parts.log.busy_ms();
-        let stalled = u128::from(for_ms) > self.parts.election_timeout.as_millis() / 2;
+        let stalled = u128::from(for_ms) > self.parts.election_timeout.as_millis() / 4;
         if stalled || self.stalled {
             let for_ms = if stalled { for_ms } else { 0 };
             self.stalled = stalled;
@@ -199,12 +214,17 @@ impl Driver {
     /// Something came from the network.
     fn heard(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Received(message) => self.step(Input::Received(message)),
+            NetEvent::Received(message) => {
+                self.note_answer(&message);
+                self.step(Input::Received(message));
+            }
             NetEvent::Unreachable(peer) => self.step(Input::Unreachable(peer)),
             NetEvent::Rpc { from: _, body, reply } => {
                 let gateway = self.parts.gateway.clone();
                 tokio::spawn(async move {
-                    let _gone = reply.send(gateway.serve_peer(body).await);
+                    if let Some(answer) = gateway.serve_peer(body).await {
+                        let _gone = reply.send(answer);
+                    }
                 });
             }
             NetEvent::SnapshotBegin { from, message, sink } => {
@@ -215,6 +235,15 @@ impl Driver {
             NetEvent::Join { request, reply } => {
                 let _gone = reply.send(self.admit(&request));
             }
+        }
+    }
+
+    /// Remembers who answered this leader in its term: what `is_leader` stands on.
+    fn note_answer(&mut self, message: &Message) {
+        let answer =
+            matches!(message.kind, MessageKind::AppendResponse | MessageKind::HeartbeatResponse);
+        if answer && message.term.0 == self.parts.leadership.borrow().term {
+            self.heard.insert(message.from, clock::boottime_ns());
         }
     }
 
@@ -242,6 +271,15 @@ impl Driver {
                 request.address
             ));
         };
+        // A voter that comes without its disk may have voted and forgotten it.
+        let new = matches!(member.role, MemberRole::Joining | MemberRole::Learner);
+        let same = member.incarnation == request.incarnation && request.incarnation != 0;
+        if !same && !(new && member.incarnation == 0) {
+            return Err(format!(
+                "node {} at {} has another data directory; remove the member and add it again",
+                member.id, member.address
+            ));
+        }
         let welcome = join::Welcome {
             genesis: self.parts.genesis.clone(),
             id: member.id,
@@ -258,18 +296,27 @@ impl Driver {
             Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }),
             Event::Applied { applied, report } => self.applied(applied, report),
             Event::Durable(index) => self.step(Input::StateDurable { index }),
-            Event::Members(members) => {
+            Event::Members { index, members } if index >= self.members_at => {
+                self.members_at = index;
                 self.parts.members = members;
                 self.meet_members();
             }
+            Event::Members { .. } => {}
+            Event::Welcomed(members) => self.welcomed(members),
             Event::SnapshotReceived { message, generation } => {
                 self.received_generation = Some(generation);
                 self.step(Input::Received(message));
-                if self.received_generation.take().is_some() {
+                // The replica may put the installation off until its writes are done; what it
+                // does not want it has forgotten by now.
+                if self.received_generation.is_some() && !self.parts.replica.view().installing {
+                    self.received_generation = None;
                     self.parts.snapshots.received(None);
                 }
             }
             Event::SnapshotLost => self.parts.snapshots.lost(),
+            Event::SnapshotProgress { to, meta } => {
+                self.step(Input::SnapshotPinned { to, meta });
+            }
             Event::SnapshotSent { to, delivered } => {
                 self.step(Input::SnapshotSent { to, delivered });
             }
@@ -340,7 +387,6 @@ impl Driver {
         send.into_iter().for_each(|message| self.send(message));
         persist.into_iter().for_each(|task| self.persist(task));
         fetch.into_iter().for_each(|fetch| self.parts.log.give(LogJob::Fetch(fetch)));
-        pin_snapshot.into_iter().for_each(|to| self.pin(to));
         self.apply(apply);
         for (ticket, index) in reads {
             self.answer_read(ticket, Ok(index));
@@ -355,6 +401,8 @@ impl Driver {
         if let Some(why) = stop {
             self.stop_because(&why);
         }
+        // Last: the answer is another step.
+        pin_snapshot.into_iter().for_each(|to| self.pin(to));
     }
 
     fn send(&mut self, message: Message) {
@@ -373,8 +421,7 @@ impl Driver {
             return self.parts.log.give(LogJob::Write(task));
         }
         let generation = self.received_generation.take();
-        let generation =
-            generation.expect("a snapshot is accepted only in the step that brought it");
+        let generation = generation.expect("the replica persists only a snapshot that came");
         self.parts.log.give(LogJob::Install { task, generation });
     }
 
@@ -428,6 +475,9 @@ impl Driver {
         self.step(Input::Persisted { number: task.number });
         self.step(Input::Applied { index: meta.index });
         self.parts.applied.send_replace(meta.index);
+        // Commands whose entries the snapshot covers are never answered: in doubt, ask again.
+        self.waiters.retain(|_, waiter| !matches!(waiter, Waiter::Command(_) | Waiter::Duty));
+        self.duty_in_flight = None;
         self.ask_members();
     }
 
@@ -437,16 +487,18 @@ impl Driver {
         tokio::spawn(async move {
             let query = pgraft_membership::Query::Members.encode();
             let answer = readers.query(MEMBERSHIP.to_owned(), "sys:node".to_owned(), query).await;
-            match answer.map(|answer| answer.outcome) {
-                Ok(Ok(reply)) => {
-                    if let Ok(pgraft_membership::Reply::Members(members)) =
-                        pgraft_membership::Reply::decode(&reply)
-                    {
-                        let _ended = own.send(Event::Members(members));
-                    }
+            let members = answer.map_err(|failure| failure.to_string()).and_then(|answer| {
+                let reply = answer.outcome.map_err(|rejection| rejection.message)?;
+                match pgraft_membership::Reply::decode(&reply) {
+                    Ok(pgraft_membership::Reply::Members(members)) => Ok((answer.index, members)),
+                    other => Err(format!("{other:?}")),
                 }
-                other => tracing::error!(?other, "the member list could not be read"),
-            }
+            });
+            let event = match members {
+                Ok((index, members)) => Event::Members { index, members },
+                Err(why) => Event::Failed(format!("the member list could not be read: {why}")),
+            };
+            let _ended = own.send(event);
         });
     }
 
@@ -470,12 +522,14 @@ impl Driver {
                 let _gone = reply.send(Ok((index, outcome)));
             }
             Some(Waiter::Duty) => {
-                self.duty_in_flight = None;
+                self.duty_done(ticket);
                 if let Err(rejection) = outcome {
                     tracing::info!(rejection = rejection.message, "a duty was rejected");
                 }
             }
-            Some(_) | None => unreachable!("only commands and duties are applied"),
+            // Given up when a snapshot took the place of entries.
+            None => {}
+            Some(_) => unreachable!("only commands and duties are applied"),
         }
     }
 
@@ -484,7 +538,8 @@ impl Driver {
             Some(Waiter::Read(reply)) => {
                 let _gone = reply.send(answer);
             }
-            _ => unreachable!("only reads are answered with an index"),
+            None => {}
+            Some(_) => unreachable!("only reads are answered with an index"),
         }
     }
 
@@ -502,17 +557,54 @@ impl Driver {
             }
             Some(Waiter::Duty) => {
                 tracing::debug!(?why, "a duty was refused");
-                self.duty_in_flight = None;
+                self.duty_done(ticket);
+                if let Refusal::ConfChange(error) = why {
+                    self.give_up_change(&error.to_string());
+                }
             }
             None => {}
         }
+    }
+
+    fn duty_done(&mut self, ticket: Ticket) {
+        if self.duty_in_flight == Some(ticket) {
+            self.duty_in_flight = None;
+        }
+    }
+
+    /// A change that can never be carried out: its machine is told, and may be asked for another.
+    fn give_up_change(&mut self, why: &str) {
+        if let Some(command) = duties::impossible(&self.parts.report, why) {
+            let ticket = self.wait(Waiter::Duty);
+            self.duty_in_flight = Some(ticket);
+            self.propose_duty(ticket, &command);
+        }
+    }
+
+    /// Whom to talk to, from a cluster that this node joins; what the log says comes later and
+    /// counts more.
+    fn welcomed(&mut self, members: Vec<Member>) {
+        for member in members {
+            match self.parts.members.iter_mut().find(|one| one.id == member.id) {
+                Some(known) => {
+                    known.address = member.address;
+                    known.incarnation = member.incarnation;
+                }
+                None => self.parts.members.push(member),
+            }
+        }
+        self.meet_members();
     }
 
     fn role_changed(&mut self, change: &RoleChange) {
         let RoleChange { role, term, leader } = *change;
         tracing::info!(?role, term = %term, leader = leader.map(NodeId::get), "role");
         self.parts.leadership.send_replace(Leadership::of(role, term.0, leader));
+        self.heard.clear();
         if role != Role::Leader {
+            // Another leader may carry a duty out, or a snapshot cover it without a word.
+            self.duty_in_flight = None;
+            self.parts.snapshots.unpin();
             for ticket in std::mem::take(&mut self.transferring) {
                 if let Some(Waiter::Transfer(reply)) = self.waiters.remove(&ticket) {
                     let _gone = reply.send(Ok(()));
@@ -588,11 +680,30 @@ impl Driver {
         self.parts
             .board
             .publish(&Status { pid: u64::from(std::process::id()), ..Status::default() });
+        self.parts.readers.close();
         self.parts.transport.shutdown().await;
     }
 
     fn publish(&self) {
         self.parts.board.publish(&self.status());
+    }
+
+    /// Until when nobody else can have been elected: followers wait half an election timeout after
+    /// the last word of their leader, and a majority had heard that word when it answered.
+    fn leader_until_ns(&self, view: &View) -> u64 {
+        if view.role != Role::Leader || view.transferring {
+            return 0;
+        }
+        let now = clock::boottime_ns();
+        let answered = |id: &NodeId| {
+            if *id == view.id { now } else { self.heard.get(id).copied().unwrap_or(0) }
+        };
+        let mut answers: Vec<u64> = view.voters.iter().map(answered).collect();
+        answers.sort_unstable_by(|one, other| other.cmp(one));
+        let majority = answers.get(answers.len() / 2).copied().unwrap_or(0);
+        let margin = Duration::from_millis(2 * pgraft_replica::limits::TICK_MS);
+        let lease = (self.parts.election_timeout / 2).saturating_sub(margin);
+        if majority == 0 { 0 } else { majority + u64::try_from(lease.as_nanos()).unwrap_or(0) }
     }
 
     fn status(&self) -> Status {
@@ -602,8 +713,8 @@ impl Driver {
             Role::PreCandidate | Role::Candidate => State::Candidate,
             Role::Leader => State::Leader,
         };
-        let is_leader = view.role == Role::Leader;
-        let timeout_ns = u64::try_from(self.parts.election_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let leader_until_ns = self.leader_until_ns(&view);
+        let is_leader = leader_until_ns > clock::boottime_ns();
         let active = view.peers.iter().filter(|peer| peer.active && peer.id != view.id);
         Status {
             node_id: view.id.get(),
@@ -611,7 +722,7 @@ impl Driver {
             term: view.term.0,
             leader_id: view.leader.map_or(0, NodeId::get),
             is_leader,
-            leader_until_ns: if is_leader { clock::boottime_ns() + timeout_ns } else { 0 },
+            leader_until_ns,
             commit: view.committed.0,
             applied: view.applied.0,
             last_index: view.last_index.0,

@@ -5,7 +5,7 @@
 //! may repeat, so nothing is lost with the leader that forgot.
 
 use bytes::Bytes;
-use pgraft_host::{Command, Effect};
+use pgraft_host::{Command, Effect, Rejection};
 use pgraft_membership::{ConfRequest, ConfRequestKind, Member, Role};
 use pgraft_replica::limits::PROMOTE_LAG_ENTRIES_MAX;
 use pgraft_replica::{ConfChange, ConfChangeKind, Index, NodeId, View};
@@ -14,6 +14,8 @@ use crate::event::ApplierReport;
 
 /// Name of the machine that owns the member list.
 pub(crate) const MEMBERSHIP: &str = "membership";
+/// Code of an effect's outcome: it could not be carried out.
+const IMPOSSIBLE: u32 = 1;
 /// Entries between two digest checks.
 const DIGEST_EVERY_ENTRIES: u64 = 4096;
 
@@ -30,6 +32,7 @@ pub(crate) enum Duty {
 #[derive(Debug, Default)]
 pub(crate) struct Duties {
     last_digest: Index,
+    changed_last: bool,
 }
 
 impl Duties {
@@ -41,15 +44,19 @@ impl Duties {
         report: &ApplierReport,
         now_ms: u64,
     ) -> Option<Duty> {
-        if let Some(change) = report.outbox.iter().find_map(conf_change) {
-            return Some(change);
+        // A configuration change may have to wait for long; nothing else waits for it.
+        self.changed_last = !self.changed_last;
+        let change = || report.outbox.iter().find_map(conf_change);
+        let other = |duties: &mut Duties| {
+            wake(report, now_ms)
+                .or_else(|| promotion(view, members))
+                .or_else(|| duties.digest(report))
+        };
+        if self.changed_last {
+            change().or_else(|| other(self))
+        } else {
+            other(self).or_else(change)
         }
-        if let Some((machine, at_ms)) = &report.next_wake
-            && *at_ms <= now_ms
-        {
-            return Some(Duty::Propose(Command::Wake { machine: machine.clone() }));
-        }
-        promotion(view, members).or_else(|| self.digest(report))
     }
 
     fn digest(&mut self, report: &ApplierReport) -> Option<Duty> {
@@ -60,6 +67,21 @@ impl Duties {
         self.last_digest = *index;
         Some(Duty::Propose(Command::Digest { index: *index, digests: digests.clone() }))
     }
+}
+
+/// A machine that wants to be woken, by the log's time or this node's, whichever is ahead.
+fn wake(report: &ApplierReport, now_ms: u64) -> Option<Duty> {
+    let (machine, at_ms) = report.next_wake.as_ref()?;
+    let due = *at_ms <= now_ms.max(report.time_ms);
+    due.then(|| Duty::Propose(Command::Wake { machine: machine.clone() }))
+}
+
+/// What the membership machine is told about a change that can never be carried out.
+pub(crate) fn impossible(report: &ApplierReport, why: &str) -> Option<Command> {
+    let effect = report.outbox.iter().find(|effect| conf_change(effect).is_some())?;
+    let rejection = Rejection { code: IMPOSSIBLE, message: why.to_owned() };
+    let (machine, id) = (effect.machine_name.clone(), effect.id);
+    Some(Command::EffectDone { machine, id, outcome: Err(rejection) })
 }
 
 /// The configuration change that an effect asks for; its context finds the way back.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pgraft_host::{Applied, Effect, Outcome};
 use pgraft_membership::Member;
-use pgraft_replica::{Entry, Index, Message, NodeId, Persist, Refusal};
+use pgraft_replica::{Entry, Index, Message, NodeId, Persist, Refusal, SnapshotMeta};
 use tokio::sync::oneshot;
 
 /// Something for the driver.
@@ -23,12 +23,16 @@ pub(crate) enum Event {
     Applied { applied: Vec<Applied>, report: ApplierReport },
     /// state.db is durable up to here.
     Durable(Index),
-    /// The member list, read from the membership machine.
-    Members(Vec<Member>),
+    /// The member list, read from the membership machine at an index.
+    Members { index: Index, members: Vec<Member> },
+    /// The peers that a running cluster named to this node, which joins it.
+    Welcomed(Vec<Member>),
     /// A complete snapshot lies in this generation's file.
     SnapshotReceived { message: Message, generation: u64 },
     /// Receiving failed; the file is gone.
     SnapshotLost,
+    /// A snapshot of ours is still on its way.
+    SnapshotProgress { to: NodeId, meta: SnapshotMeta },
     /// A snapshot of ours was delivered, or was not.
     SnapshotSent { to: NodeId, delivered: bool },
     /// A thread failed; the node must stop.
@@ -48,6 +52,8 @@ pub(crate) struct ApplierReport {
     pub(crate) next_wake: Option<(String, u64)>,
     /// Digests of the tables at an index.
     pub(crate) digests: (Index, Vec<(u32, u128)>),
+    /// The log's time, Unix milliseconds: the only clock the machines see.
+    pub(crate) time_ms: u64,
 }
 
 /// What the gateway asks of the driver. A dropped `reply` means: nobody waits any more.

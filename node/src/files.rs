@@ -6,7 +6,7 @@ use pgraft_host::{Applier, Code, Machines, Place, Querier};
 use pgraft_membership::Member;
 use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
 use pgraft_replica::{Config, Index, Replica, Restored};
-use pgraft_store::{Disk, LogStore, Opened, StateReader, StateStore};
+use pgraft_store::{Disk, LogStore, OpenError, Opened, StateReader, StateStore};
 
 use crate::birth::random;
 use crate::duties::MEMBERSHIP;
@@ -108,16 +108,15 @@ fn open_state(
     let generation = opened.generation;
     let whole_log = opened.truncated.0 == Index::ZERO;
     let state = match StateStore::open(disk, generation) {
-        Ok(state) => state,
-        Err(error) if whole_log => {
+        Err(error @ OpenError::Damaged { .. }) if whole_log => {
             tracing::error!(error = chain(&error), "state.db is rebuilt from the log");
             pgraft_store::remove_other_generations(disk, u64::MAX)
                 .map_err(|fault| chain(&fault))?;
-            StateStore::open(disk, generation).map_err(|error| chain(&error))?
+            StateStore::open(disk, generation)
         }
-        Err(error) => return Err(chain(&error)),
+        opened => opened,
     };
-    let fresh = state.meta().applied == Index::ZERO;
+    let state = state.map_err(|error| chain(&error))?;
     if state.meta().applied < opened.truncated.0 {
         return Err(format!(
             "state.db has applied {}, but the log begins after {}: state.db was lost. Move the \
@@ -126,8 +125,9 @@ fn open_state(
             opened.truncated.0
         ));
     }
+    pgraft_store::remove_other_generations(disk, generation).map_err(|fault| chain(&fault))?;
     let mut applier = Applier::open(Arc::clone(machines), state).map_err(|fault| chain(&fault))?;
-    if fresh {
+    if !applier.is_bootstrapped() {
         applier.bootstrap(&genesis.bootstrap()).map_err(|fault| chain(&fault))?;
     }
     Ok(applier)

@@ -29,6 +29,10 @@ use crate::settings::Settings;
 
 /// Requests of clients in flight on this node.
 const REQUESTS_MAX: usize = 8192;
+/// Bytes of a machine's or a principal's name.
+const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a command's payload: the largest command less its envelope.
+const PAYLOAD_BYTES_MAX: usize = COMMAND_BYTES_MAX - 1024;
 /// Pause before an attempt is repeated when nothing tells that things changed.
 const RETRY_MS: u64 = 10;
 /// Longest deadline a client may ask for.
@@ -190,14 +194,9 @@ impl Gateway {
         payload: Bytes,
         deadline: Instant,
     ) -> Result<(Index, Outcome), Failure> {
-        if payload.len() > COMMAND_BYTES_MAX - 1024 {
-            let message = format!(
-                "command is {} bytes long, at most {} are allowed",
-                payload.len(),
-                COMMAND_BYTES_MAX - 1024
-            );
-            return Err(Failure::new(FailureKind::TooLarge, message));
-        }
+        check_size("name of the machine", machine.len(), NAME_BYTES_MAX)?;
+        check_size("name of the principal", principal.len(), NAME_BYTES_MAX)?;
+        check_size("command", payload.len(), PAYLOAD_BYTES_MAX)?;
         tracing::trace!("way of a write: ① gateway");
         loop {
             let id = self.request_id(deadline).await?;
@@ -209,9 +208,9 @@ impl Gateway {
                 acked_below,
                 payload: payload.clone(),
             };
-            let mut attempts = 0;
+            let mut in_doubt = false;
             let answer = self
-                .until_applied(deadline, &mut attempts, || {
+                .until_applied(deadline, &mut in_doubt, || {
                     make(self.shared.session.acked_below(id)).encode()
                 })
                 .await;
@@ -219,7 +218,7 @@ impl Gateway {
             match answer {
                 Ok((_, Err(rejection))) if rejection.code == SESSION_EXPIRED => {
                     self.shared.session.expired(id.session);
-                    if attempts > 1 {
+                    if in_doubt {
                         return Err(unknown("the session expired while the request was retried"));
                     }
                 }
@@ -237,13 +236,15 @@ impl Gateway {
             if let Some(id) = self.shared.session.begin() {
                 return Ok(id);
             }
-            let _only_one = self.shared.opening.lock().await;
+            let _only_one = timeout_at(deadline, self.shared.opening.lock())
+                .await
+                .map_err(|_elapsed| no_quorum())?;
             if self.shared.session.current().is_some() {
                 continue;
             }
             let open = || Command::OpenSession.encode();
             // Opened twice is harmless: the one that nobody uses expires.
-            let (_, outcome) = match self.until_applied(deadline, &mut 0, open).await {
+            let (_, outcome) = match self.until_applied(deadline, &mut false, open).await {
                 Err(Failure { kind: FailureKind::Unknown, .. }) => return Err(no_quorum()),
                 answer => answer?,
             };
@@ -261,24 +262,22 @@ impl Gateway {
     async fn until_applied(
         &self,
         deadline: Instant,
-        attempts: &mut u32,
+        in_doubt: &mut bool,
         command: impl Fn() -> Bytes,
     ) -> Result<(Index, Outcome), Failure> {
-        let mut in_doubt = false;
         loop {
             let leader = match self.leader(deadline).await {
                 Ok(leader) => leader,
-                Err(_) if in_doubt => return Err(unknown("the leader was lost")),
+                Err(_) if *in_doubt => return Err(unknown("the leader was lost")),
                 Err(failure) => return Err(failure),
             };
-            *attempts += 1;
             match self.attempt(leader, command(), deadline).await {
                 Attempt::Applied(index, outcome) => return Ok((index, outcome)),
                 Attempt::Refused => {}
-                Attempt::Lost => in_doubt = true,
+                Attempt::Lost => *in_doubt = true,
             }
             if Instant::now() >= deadline {
-                return Err(if in_doubt { unknown("no answer in time") } else { no_quorum() });
+                return Err(if *in_doubt { unknown("no answer in time") } else { no_quorum() });
             }
             self.pause(leader, deadline).await;
         }
@@ -428,49 +427,48 @@ impl Gateway {
         }
     }
 
-    /// Answers another node, which believes that this one leads.
-    pub(crate) async fn serve_peer(&self, body: Bytes) -> Bytes {
+    /// Answers another node, which believes that this one leads. `None` when this node ends before
+    /// it knows: the asking node then sees that its request was lost.
+    pub(crate) async fn serve_peer(&self, body: Bytes) -> Option<Bytes> {
         let told = match PeerAsk::decode(&body) {
-            Ok(PeerAsk::Propose(command)) => self.serve_proposal(command).await,
+            Ok(PeerAsk::Propose(command)) => self.serve_proposal(command).await?,
             Ok(PeerAsk::ReadIndex) => {
                 let (reply, answer) = oneshot::channel();
                 self.ask(Ask::ReadIndex { reply });
-                match answer.await {
-                    Ok(Ok(index)) => Told::ReadAt(index),
-                    Ok(Err(refusal)) => Told::Refused(told(&refusal)),
-                    Err(_) => Told::Refused("stopping".to_owned()),
-                }
+                answer.await.ok()?.map_or_else(|why| Told::Refused(told(&why)), Told::ReadAt)
             }
             Ok(PeerAsk::Transfer(to)) => {
                 let (reply, answer) = oneshot::channel();
                 self.ask(Ask::Transfer { to, reply });
-                match answer.await {
-                    Ok(Ok(())) => Told::Done,
-                    Ok(Err(refusal)) => Told::Refused(told(&refusal)),
-                    Err(_) => Told::Refused("stopping".to_owned()),
-                }
+                answer.await.ok()?.map_or_else(|why| Told::Refused(told(&why)), |()| Told::Done)
             }
             Err(error) => Told::Refused(error.to_string()),
         };
-        told.encode()
+        Some(told.encode())
     }
 
-    async fn serve_proposal(&self, command: Bytes) -> Told {
+    async fn serve_proposal(&self, command: Bytes) -> Option<Told> {
         // A peer may only forward what a client may ask for, never the leader's own duties.
         match Command::decode(&command) {
             Ok(Command::Machine { .. } | Command::OpenSession) => {}
-            Ok(_) => return Told::Refused("not a command of a client".to_owned()),
-            Err(error) => return Told::Refused(error.to_string()),
+            Ok(_) => return Some(Told::Refused("not a command of a client".to_owned())),
+            Err(error) => return Some(Told::Refused(error.to_string())),
         }
         let (reply, answer) = oneshot::channel();
         self.ask(Ask::Propose { command, reply });
-        match answer.await {
-            Ok(Ok((index, outcome))) => Told::Applied(index, outcome),
-            Ok(Err(refusal)) => Told::Refused(told(&refusal)),
-            // The driver ended: the asking node sees a broken connection, which means "in doubt".
-            Err(_) => std::future::pending().await,
-        }
+        Some(match answer.await.ok()? {
+            Ok((index, outcome)) => Told::Applied(index, outcome),
+            Err(refusal) => Told::Refused(told(&refusal)),
+        })
     }
+}
+
+fn check_size(what: &str, bytes: usize, max: usize) -> Result<(), Failure> {
+    if bytes <= max {
+        return Ok(());
+    }
+    let message = format!("{what} is {bytes} bytes long, at most {max} are allowed");
+    Err(Failure::new(FailureKind::TooLarge, message))
 }
 
 /// A refusal in words.

@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) token: String,
     /// Its address in `initial_cluster`; the member list knows it by that.
     pub(crate) address: String,
+    /// Of its data directory; 0 = it has none yet.
+    pub(crate) incarnation: u128,
 }
 
 /// What it is told.
@@ -38,14 +40,17 @@ impl Request {
         let mut out = Writer::body();
         out.bytes(self.token.as_bytes());
         out.bytes(self.address.as_bytes());
+        out.bytes(&self.incarnation.to_le_bytes());
         out.into_body().into()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Request, FrameError> {
         let mut body = Reader(bytes);
-        let request = Request { token: body.string()?, address: body.string()? };
+        let (token, address) = (body.string()?, body.string()?);
+        let incarnation = body.bytes()?.try_into();
+        let incarnation = incarnation.map_err(|_| FrameError::Malformed("incarnation"))?;
         body.end()?;
-        Ok(request)
+        Ok(Request { token, address, incarnation: u128::from_le_bytes(incarnation) })
     }
 }
 
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn both_sides_survive_the_round_trip() {
-        let request = Request { token: "t".to_owned(), address: "a:1".to_owned() };
+        let request = Request { token: "t".to_owned(), address: "a:1".to_owned(), incarnation: 7 };
         assert_eq!(Request::decode(&request.encode()).unwrap(), request);
         let welcome = Welcome {
             genesis: Bytes::from_static(b"g"),

@@ -33,6 +33,7 @@ pub mod settings;
 mod snapshots;
 mod socket;
 pub mod status;
+mod thread;
 
 pub use data_dir::DataDirError;
 pub use node::{Ended, Node, StartError};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pgraft_replica::NodeId;
+use pgraft_replica::{Index, NodeId};
 use pgraft_store::{Disk, Identity};
 use pgraft_transport::{Local, Net, Tcp, Timing, Transport};
 use tokio::net::TcpListener;
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::applier::{ApplyThread, report};
-use crate::birth::{Made, create, network, random, token};
+use crate::birth::{Made, ask_to_join, create, network, random, token};
 use crate::checkpointer::CheckpointThread;
 use crate::data_dir::DataDir;
 use crate::driver::{Driver, End, Parts};
@@ -92,21 +92,34 @@ async fn run(
         let _ended = own.send(Event::Stop);
     });
     let announcing = tokio::spawn(announce(node.gateway.clone(), node.events.clone(), node.me));
+    if settings.joins() && node.me.applied_nothing {
+        tokio::spawn(meet_again(settings.clone(), node.me, node.events.clone()));
+    }
     let end = node.driver.run().await;
     if end == End::Removed {
         tracing::error!("this node was removed from the cluster and does not take part any more");
     }
     announcing.abort();
+    told.abort();
     clients.abort();
     let _cancelled = clients.await;
-    if end == End::Stopped {
-        told.abort();
-    }
-    drop((ready, node.gateway));
+    // Connections of clients live on in their tasks, but find no gateway any more.
+    ready.send_replace(None);
+    drop(node.gateway);
     for thread in threads {
         let _panicked = tokio::task::spawn_blocking(move || thread.join()).await;
     }
     Ok(end)
+}
+
+/// A node that was started again before it had caught up asks once more who its peers are.
+async fn meet_again(settings: Settings, me: Me, events: mpsc::UnboundedSender<Event>) {
+    match ask_to_join(&settings, me.incarnation).await {
+        Ok(welcome) => {
+            let _ended = events.send(Event::Welcomed(welcome.members()));
+        }
+        Err(why) => tracing::warn!(why, "the cluster did not name its members"),
+    }
 }
 
 struct Living {
@@ -121,6 +134,7 @@ struct Me {
     id: NodeId,
     incarnation: u128,
     announced: bool,
+    applied_nothing: bool,
 }
 
 type Threads = Vec<std::thread::JoinHandle<()>>;
@@ -141,7 +155,7 @@ fn assemble(
     let first_report = report(&applier);
     let applied_index = applier.meta().applied;
     let io = |error: std::io::Error| format!("start a thread: {error}");
-    let (readers, mut threads) = Readers::start(&machines, disk, generation).map_err(io)?;
+    let (readers, mut threads) = Readers::start(&machines, disk, generation, &own).map_err(io)?;
     let (log, thread) = LogWriter::start(log, disk, own.clone()).map_err(io)?;
     threads.push(thread);
     let (applier, thread) =
@@ -184,7 +198,8 @@ fn assemble(
         incarnation,
         election_timeout: Duration::from_millis(settings.election_timeout_ms),
     });
-    let me = Me { id, incarnation, announced };
+    let applied_nothing = applied_index == Index::ZERO;
+    let me = Me { id, incarnation, announced, applied_nothing };
     Ok((Living { driver, gateway, events: own, me }, threads))
 }
 

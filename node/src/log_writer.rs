@@ -51,17 +51,13 @@ impl LogWriter {
         let mut thread = Thread {
             store,
             inbox,
-            events,
+            events: events.clone(),
             busy_since: Arc::clone(&busy_since),
             writes: Arc::clone(&writes),
             ballast: lay_out_ballast(disk)?,
         };
-        let run = move || {
-            if let Err(fault) = thread.run() {
-                thread.tell(Event::Failed(format!("log writer: {}", chain(&fault))));
-            }
-        };
-        let handle = std::thread::Builder::new().name("pgraft-log".to_owned()).spawn(run)?;
+        let run = move || thread.run().map_err(|fault| chain(&fault));
+        let handle = crate::thread::start("log", events, run)?;
         Ok((LogWriter { jobs, busy_since, writes }, handle))
     }
 
@@ -98,7 +94,6 @@ impl Thread {
     fn run(&mut self) -> Result<(), Fault> {
         let mut tasks = Vec::new();
         while let Ok(job) = self.inbox.recv() {
-            self.busy_since.store(clock::boottime_ms(), Ordering::Relaxed);
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 self.take(job, &mut tasks)?;
@@ -107,7 +102,6 @@ impl Thread {
                 }
             }
             self.write(&mut tasks)?;
-            self.busy_since.store(0, Ordering::Relaxed);
             self.tidy_up()?;
         }
         Ok(())
@@ -120,12 +114,12 @@ impl Thread {
             LogJob::Truncate(index) => self.store.truncate_below(index),
             LogJob::Fetch(fetch) => {
                 self.write(tasks)?;
-                let entries = self.store.read(fetch)?;
+                let entries = self.timed(|store| store.read(fetch))?;
                 self.tell(Event::Fetched { low: fetch.low, entries });
             }
             LogJob::Install { task, generation } => {
                 self.write(tasks)?;
-                self.store.install(&task, generation)?;
+                self.with_space(|store| store.install(&task, generation))?;
                 self.tell(Event::Installed { task, generation });
             }
         }
@@ -134,19 +128,34 @@ impl Thread {
 
     fn write(&mut self, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
         let Some(number) = tasks.last().map(|task| task.number) else { return Ok(()) };
-        let mut full = FullDisk::default();
-        loop {
-            match self.store.write(tasks) {
-                Ok(()) => break,
-                Err(fault @ Fault::Full { .. }) => self.make_space(fault, &mut full)?,
-                Err(fault) => return Err(fault),
-            }
-        }
+        self.with_space(|store| store.write(tasks))?;
         tasks.clear();
         self.writes.fetch_add(1, Ordering::Relaxed);
         tracing::trace!(number, "way of a write: ③ log");
         self.tell(Event::Persisted(number));
         Ok(())
+    }
+
+    /// One call of the store, watched by the driver: a disk that hangs must not lead.
+    fn timed<T>(&mut self, call: impl FnOnce(&mut LogStore) -> T) -> T {
+        self.busy_since.store(clock::boottime_ms(), Ordering::Relaxed);
+        let result = call(&mut self.store);
+        self.busy_since.store(0, Ordering::Relaxed);
+        result
+    }
+
+    /// Repeats a call while the disk is full and there is hope.
+    fn with_space(
+        &mut self,
+        call: impl Fn(&mut LogStore) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut full = FullDisk::default();
+        loop {
+            match self.timed(&call) {
+                Err(fault) if fault.is_full() => self.make_space(fault, &mut full)?,
+                other => return other,
+            }
+        }
     }
 
     /// Nothing is acknowledged while the disk is full; returns when it is worth another try.
@@ -170,7 +179,7 @@ impl Thread {
 
     /// Truncation and checkpoints wait for a quiet moment, off the acknowledgement path.
     fn tidy_up(&mut self) -> Result<(), Fault> {
-        while self.store.idle()? {
+        while self.idle()? {
             match self.inbox.try_recv() {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(()),
@@ -182,6 +191,17 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// A full disk only puts housekeeping off.
+    fn idle(&mut self) -> Result<bool, Fault> {
+        match self.timed(LogStore::idle) {
+            Err(fault) if fault.is_full() => {
+                tracing::warn!(fault = chain(&fault), "housekeeping waits for space");
+                Ok(false)
+            }
+            other => other,
+        }
     }
 
     fn tell(&self, event: Event) {

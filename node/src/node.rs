@@ -4,6 +4,7 @@
 //! each for raft.db, state.db and its checkpoints, two for queries. They inherit the signal mask
 //! of whoever calls [`Node::start`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -65,7 +66,10 @@ impl Node {
         let ended = Arc::new(Mutex::new(None));
         let shared = Arc::clone(&ended);
         let run = move || {
-            let end = life::live(&settings, dir, board, stopping);
+            let life = || life::live(&settings, dir, board, stopping);
+            let end = catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_told_by_the_hook| {
+                Some(Ended::Failed("the node's thread panicked".to_owned()))
+            });
             if end.is_some() {
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = end;
                 wake();
@@ -78,11 +82,6 @@ impl Node {
 
     /// How the node ended by itself, if it did.
     pub fn ended(&self) -> Option<Ended> {
-        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
-            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let panicked = || Ended::Failed("the node's thread panicked".to_owned());
-            return Some(ended.get_or_insert_with(panicked).clone());
-        }
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -3,12 +3,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pgraft_host::{Answer, Fault, Machines, Querier};
-use pgraft_store::{Disk, StateReader};
+use pgraft_store::{Disk, OpenError, StateReader};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use crate::event::Event;
 use crate::log_writer::chain;
 use crate::rpc::{Failure, FailureKind};
 
@@ -22,10 +24,10 @@ struct Query {
     reply: oneshot::Sender<Result<Answer, Failure>>,
 }
 
-/// Handle of the reader threads; they end when the last handle is gone.
+/// Handle of the reader threads; they end when it is closed.
 #[derive(Clone)]
 pub(crate) struct Readers {
-    queries: Sender<Query>,
+    queries: Arc<Mutex<Option<Sender<Query>>>>,
     generation: Arc<AtomicU64>,
 }
 
@@ -35,6 +37,7 @@ impl Readers {
         machines: &Arc<Machines>,
         disk: &Disk,
         generation: u64,
+        events: &UnboundedSender<Event>,
     ) -> std::io::Result<(Readers, Vec<std::thread::JoinHandle<()>>)> {
         let (queries, inbox) = channel();
         let (inbox, generation) =
@@ -47,15 +50,23 @@ impl Readers {
                 inbox: Arc::clone(&inbox),
                 generation: Arc::clone(&generation),
             };
-            let builder = std::thread::Builder::new().name(format!("pgraft-read-{number}"));
-            handles.push(builder.stack_size(4 << 20).spawn(move || thread.run())?);
+            let run = move || {
+                thread.run();
+                Ok(())
+            };
+            handles.push(crate::thread::start(&format!("read-{number}"), events.clone(), run)?);
         }
-        Ok((Readers { queries, generation }, handles))
+        Ok((Readers { queries: Arc::new(Mutex::new(Some(queries))), generation }, handles))
     }
 
     /// Queries from here on read a received snapshot.
     pub(crate) fn switch(&self, generation: u64) {
         self.generation.store(generation, Ordering::Release);
+    }
+
+    /// Ends the threads; whoever still holds a handle is told that the node is stopping.
+    pub(crate) fn close(&self) {
+        *self.queries.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Asks a machine, on the newest committed state of this node.
@@ -66,7 +77,10 @@ impl Readers {
         request: Vec<u8>,
     ) -> Result<Answer, Failure> {
         let (reply, answer) = oneshot::channel();
-        let _ended = self.queries.send(Query { machine, principal, request, reply });
+        // A dropped query is an answer that never comes, which `stopping` stands for.
+        if let Some(queries) = &*self.queries.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ended = queries.send(Query { machine, principal, request, reply });
+        }
         let stopping = || Failure::new(FailureKind::Stopping, "the node is stopping");
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
@@ -101,7 +115,7 @@ impl Thread {
 
     fn next(&self) -> Option<Query> {
         // A reader that panicked while it held the lock left nothing half-done behind.
-        let inbox = self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.recv().ok()
     }
 
@@ -109,10 +123,16 @@ impl Thread {
         let wanted = self.generation.load(Ordering::Acquire);
         let fresh = match open.take() {
             Some((generation, querier)) if generation == wanted => (generation, querier),
-            _ => {
-                let reader = StateReader::open(&self.disk, wanted).map_err(Fault::Open)?;
-                (wanted, Querier::open(Arc::clone(&self.machines), reader)?)
-            }
+            _ => match StateReader::open(&self.disk, wanted) {
+                Ok(reader) => (wanted, Querier::open(Arc::clone(&self.machines), reader)?),
+                // A snapshot took its place meanwhile.
+                Err(OpenError::Missing { .. })
+                    if self.generation.load(Ordering::Acquire) != wanted =>
+                {
+                    return self.querier(open);
+                }
+                Err(error) => return Err(Fault::Open(error)),
+            },
         };
         Ok(&mut open.insert(fresh).1)
     }

@@ -6,6 +6,9 @@
 //! this node's state, or the file is removed.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pgraft_replica::{Message, NodeId, SnapshotMeta};
@@ -13,12 +16,15 @@ use pgraft_store::{Disk, SnapshotSink, SnapshotSource};
 use pgraft_transport::{SnapshotPart, Tcp, Transport};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::event::Event;
 use crate::log_writer::chain;
 
 /// Chunks between the thread that reads or writes the file and the connection.
 const CHUNKS_IN_FLIGHT: usize = 4;
+/// How often the replica is told that a snapshot is on its way.
+const PROGRESS: Duration = Duration::from_secs(2);
 /// Snapshots pinned at a time: each holds the write-ahead log of state.db.
 const PINNED_MAX: usize = 2;
 
@@ -63,9 +69,21 @@ impl Snapshots {
         };
         let (transport, chunks) = (transport.clone(), read_ahead(source));
         tokio::spawn(async move {
-            let index = message.snapshot.as_ref().map(|meta| meta.index.0);
-            tracing::info!(%to, index, "sending snapshot");
-            let result = transport.send_snapshot(message, chunks).await;
+            let meta = message.snapshot.clone().unwrap_or_default();
+            tracing::info!(%to, index = %meta.index, "sending snapshot");
+            let mut sending = pin!(transport.send_snapshot(message, chunks));
+            let result = loop {
+                tokio::select! {
+                    biased;
+                    result = &mut sending => break result,
+                    // The transport gives up on a connection that stands still; until it does,
+                    // the replica must not take the snapshot for lost.
+                    () = sleep(PROGRESS) => {
+                        let meta = meta.clone();
+                        let _ended = events.send(Event::SnapshotProgress { to, meta });
+                    }
+                }
+            };
             if let Err(error) = &result {
                 tracing::warn!(%to, error = chain(error), "snapshot was not delivered");
             }
@@ -83,7 +101,12 @@ impl Snapshots {
         let (disk, generation) = (self.disk.clone(), self.generation + 1);
         let events = self.events.clone();
         let thread = std::thread::Builder::new().name("pgraft-snap".to_owned());
-        let run = move || receive(&disk, generation, message, inbox, &events);
+        let run = move || {
+            let work = || receive(&disk, generation, message, inbox, &events);
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                let _ended = events.send(Event::SnapshotLost);
+            }
+        };
         match thread.spawn(run) {
             Ok(_detached) => Some(parts),
             Err(error) => {
@@ -101,14 +124,37 @@ impl Snapshots {
             self.generation = generation;
             self.pinned.clear();
         }
-        if let Err(fault) = pgraft_store::remove_other_generations(&self.disk, self.generation) {
-            tracing::warn!(fault = chain(&fault), "old state files could not be removed");
+        // Large files take a while to go, and heartbeats must not wait for that. Nothing else
+        // makes files before the next snapshot, and that waits for this node to accept it.
+        let (disk, keep) = (self.disk.clone(), self.generation);
+        let remove = move || {
+            if let Err(fault) = pgraft_store::remove_other_generations(&disk, keep) {
+                tracing::warn!(fault = chain(&fault), "old state files could not be removed");
+            }
+        };
+        if installed.is_some() {
+            remove_in_background(remove);
+        } else {
+            // The same name may be wanted again at once.
+            remove();
         }
+    }
+
+    /// Leadership is lost: nobody is going to send what was pinned.
+    pub(crate) fn unpin(&mut self) {
+        self.pinned.clear();
     }
 
     /// Receiving broke off; the file is already gone.
     pub(crate) fn lost(&mut self) {
         self.receiving = false;
+    }
+}
+
+fn remove_in_background(remove: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("pgraft-remove".to_owned());
+    if let Err(error) = thread.spawn(remove) {
+        tracing::warn!(%error, "old state files stay until the next start");
     }
 }
 

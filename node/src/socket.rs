@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,6 +18,11 @@ use crate::rpc::{self, Answer, Failure, FailureKind, Request, Response};
 
 /// Connections of clients at a time; one more waits in the socket's backlog.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// Pause after a connection that could not be accepted, for want of descriptors for example.
+const ACCEPT_PAUSE_MS: u64 = 100;
+/// Bytes of requests in flight; more wait in the clients' sockets.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
 
 /// The listening socket; removed from the file system when dropped.
 pub(crate) struct Socket {
@@ -39,12 +45,20 @@ impl Socket {
     /// Serves clients for ever; while the gateway is missing they are told that the node starts.
     pub(crate) async fn serve(self, gateway: watch::Receiver<Option<Gateway>>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX));
         loop {
             let place = Arc::clone(&places).acquire_owned().await;
-            let Ok((stream, _)) = self.listener.accept().await else { continue };
-            let gateway = gateway.clone();
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a client could not be let in");
+                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    continue;
+                }
+            };
+            let (gateway, bytes) = (gateway.clone(), Arc::clone(&bytes));
             tokio::spawn(async move {
-                if let Err(error) = talk(stream, gateway).await {
+                if let Err(error) = talk(stream, gateway, &bytes).await {
                     tracing::debug!(%error, "client connection ended");
                 }
                 drop(place);
@@ -59,7 +73,11 @@ impl Drop for Socket {
     }
 }
 
-async fn talk(mut stream: UnixStream, gateway: watch::Receiver<Option<Gateway>>) -> io::Result<()> {
+async fn talk(
+    mut stream: UnixStream,
+    gateway: watch::Receiver<Option<Gateway>>,
+    bytes: &Semaphore,
+) -> io::Result<()> {
     let mut body = Vec::new();
     loop {
         let mut header = [0; 4];
@@ -68,6 +86,8 @@ async fn talk(mut stream: UnixStream, gateway: watch::Receiver<Option<Gateway>>)
             other => other?,
         };
         let length = rpc::body_length(header).map_err(io::Error::other)?;
+        let weight = u32::try_from(length).map_err(io::Error::other)?;
+        let _held = bytes.acquire_many(weight).await.map_err(io::Error::other)?;
         body.clear();
         // Grows as bytes arrive: what the length claims is never allocated in advance.
         let read = (&mut stream).take(length as u64).read_to_end(&mut body).await?;

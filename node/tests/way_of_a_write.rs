@@ -29,8 +29,13 @@ fn a_put_goes_the_way_of_the_drawing() {
 
     let cluster = Cluster::start_with(3, &["--log-level", "trace"]);
     let leader = &cluster.nodes[cluster.leader()];
-    // The first put also opens a session; the second is the one that is looked at.
+    // The first put also opens a session; the second is the one that is looked at, when nothing
+    // else is on its way any more.
     leader.put("first", "1").unwrap();
+    wait_until("all members announced", || {
+        cluster.nodes.iter().all(|node| node.log().contains("announced"))
+    });
+    cluster.converge();
     let before = leader.log().len();
     leader.put("second", "2").unwrap();
     let mut trace: Vec<char> = Vec::new();

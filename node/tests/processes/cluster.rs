@@ -48,6 +48,14 @@ impl Cluster {
 
     /// The same, with more flags for every node.
     pub(crate) fn start_with(count: usize, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::assemble(count, flags);
+        (0..count).for_each(|at| cluster.boot(at));
+        cluster.leader();
+        cluster
+    }
+
+    /// Nodes that are not started yet.
+    pub(crate) fn assemble(count: usize, flags: &[&str]) -> Cluster {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = std::env::var("PGRAFT_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761);
@@ -68,10 +76,7 @@ impl Cluster {
             nodes.iter().map(|node| format!("{}={}", node.name, node.address)).collect();
         let members = members.join(",");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster = Cluster { nodes, members, flags, folder, chance: seed, _alone: alone };
-        (0..count).for_each(|at| cluster.boot(at));
-        cluster.leader();
-        cluster
+        Cluster { nodes, members, flags, folder, chance: seed, _alone: alone }
     }
 
     /// Starts a node's process.

@@ -36,6 +36,30 @@ fn a_copied_data_directory_is_refused() {
 }
 
 #[test]
+fn a_node_alone_can_be_restarted_before_the_cluster_forms() {
+    let mut cluster = Cluster::assemble(3, &[]);
+    cluster.boot(0);
+    for _ in 0..2 {
+        wait_until("the node answers", || cluster.nodes[0].status().is_some());
+        cluster.nodes[0].kill();
+        cluster.boot(0);
+    }
+    cluster.boot(1);
+    cluster.boot(2);
+    cluster.leader();
+    cluster.nodes[0].put("key", "value").unwrap();
+}
+
+#[test]
+fn an_idle_client_does_not_hold_up_the_end() {
+    let mut cluster = Cluster::start(1);
+    let wait = crate::cluster::DEADLINE;
+    let idle = pgraft_node::client::Client::connect(&cluster.nodes[0].socket(), wait).unwrap();
+    assert!(cluster.nodes[0].stop(), "{}", cluster.nodes[0].log());
+    drop(idle);
+}
+
+#[test]
 fn bad_settings_name_the_value_and_the_limit() {
     let run = |arguments: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_pgraft"))
