@@ -74,8 +74,7 @@ pub extern "C-unwind" fn pgraft_worker_main(_argument: pg_sys::Datum) {
     serve(&bell, &lines);
     // Code 1, so that a worker that an administrator terminated comes back; when the server is
     // stopping, the postmaster starts nothing anyway.
-    // SAFETY: ends the process, running `at_exit` first.
-    unsafe { pg_sys::proc_exit(1) };
+    exit(1)
 }
 
 fn start_node(board: &'static Board, settings: Settings, bell: &Arc<Bell>, lines: &LogLines) {
@@ -189,8 +188,15 @@ fn refuse(why: &str) -> ! {
 
 fn exit_for_good(last: Phase) -> ! {
     *LAST_PHASE.lock().expect("only this thread uses it") = last;
-    // SAFETY: ends the process; with code 0 the postmaster does not start it again.
-    unsafe { pg_sys::proc_exit(0) }
+    // With code 0 the postmaster does not start it again.
+    exit(0)
+}
+
+#[allow(unreachable_code, reason = "only the bindings of PostgreSQL 18 say that it could return")]
+fn exit(code: i32) -> ! {
+    // SAFETY: on the main thread; ends the process, running `at_exit` first.
+    unsafe { pg_sys::proc_exit(code) };
+    unreachable!("the process has ended")
 }
 
 /// Ends the worker; the postmaster starts it again after [`RESTART_PAUSE`].
@@ -207,7 +213,9 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, _argument: pg_sys::Datum) {
     if let Some(node) = node {
         board.enter(Phase::Stopping);
         // The process is ending: a panic of the node must not become one of the server.
-        let stop = std::panic::AssertUnwindSafe(|| node.stop(STOP_TIMEOUT));
+        // And it may start one more thread to wait with, which must not hear the postmaster either.
+        let stop = || with_signals_blocked(|| node.stop(STOP_TIMEOUT));
+        let stop = std::panic::AssertUnwindSafe(stop);
         let _panicked = std::panic::catch_unwind(stop);
     }
     board.enter(LAST_PHASE.lock().map_or(Phase::Stopped, |phase| *phase));
