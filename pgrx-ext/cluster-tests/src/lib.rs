@@ -6,8 +6,8 @@
 //! Servers never outlive the test: they die with the thread that started them.
 //! Not here: the tests (tests/*.rs), and anything that only simulates a server.
 //!
-//! Before: `scripts/install --pg-config $(sed -n 's/^pg17 = "\(.*\)"/\1/p' target/pgrx/config.toml)`
-//! builds and installs the extension for one major.
+//! Before: `scripts/install --pg-config PATH` for each major, with the paths that scripts/setup
+//! wrote to target/pgrx/config.toml.
 
 mod account;
 mod cluster;
