@@ -9,13 +9,24 @@ fn nodes(cluster: &Cluster, position: usize) -> Vec<i32> {
     rows.map(|rows| rows.iter().map(|row| row.get(0)).collect()).unwrap_or_default()
 }
 
+/// Whether a node has entries that are no longer in its log, but in its state only.
+fn log_is_truncated(cluster: &Cluster, position: usize) -> bool {
+    let query = "SELECT log_size < last_index FROM pgraft_log_get_stats()";
+    cluster.connect(position).one(query).unwrap()
+}
+
+/// By snapshot, because nobody has the first entries any more.
 #[test]
 fn a_fourth_server_joins_catches_up_and_votes() {
     let mut cluster = Cluster::start(3);
     let mut sql = cluster.connect(0);
-    let many = "SELECT count(pgraft_kv_put('many/' || i, repeat('x', 100))) \
-                FROM generate_series(1, 500) i";
-    sql.run(many).unwrap();
+    // More than the 16 MiB that a node keeps of its log.
+    let mut round = 0;
+    until("the log is truncated on all nodes", || {
+        round += 1;
+        sql.run(&format!("SELECT pgraft_kv_put('big/{round}', repeat('x', 1000000))")).unwrap();
+        (0..3).all(|at| log_is_truncated(&cluster, at)).then_some(())
+    });
     let fourth = cluster.start_joining();
     let (host, port) = cluster.address(fourth);
     // From a follower, to show that any node will do.
@@ -25,8 +36,12 @@ fn a_fourth_server_joins_catches_up_and_votes() {
     until("the new node knows all members", || (nodes(&cluster, fourth).len() == 4).then_some(()));
     sql.put("after", "joined").unwrap();
     cluster.wait_has(fourth, "after", "joined");
-    let value = cluster.connect(fourth).get("many/500").unwrap();
-    assert_eq!(value.map(|text| text.len()), Some(100), "what was written before it joined");
+    assert!(log_is_truncated(&cluster, fourth), "it never had the first entries");
+    for position in [0, fourth] {
+        let value = cluster.connect(position).get("big/1").unwrap();
+        let length = value.map(|text| text.len());
+        assert_eq!(length, Some(1_000_000), "node{} has what was before", position + 1);
+    }
 
     // A voter: four need three, so with one of the old ones dead its vote is needed.
     cluster.leader();
