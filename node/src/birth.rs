@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pgraft_replica::NodeId;
 use pgraft_store::{Disk, Identity, LogStore};
-use pgraft_transport::{Tcp, Timing};
+use pgraft_transport::{Local, Tcp, Timing};
 use tokio::sync::watch;
 
 use crate::genesis::Genesis;
@@ -64,7 +64,7 @@ pub(crate) fn network(settings: &Settings) -> Tcp {
     Tcp { user_timeout, ..Tcp::default() }
 }
 
-pub(crate) fn token(settings: &Settings) -> Bytes {
+fn token(settings: &Settings) -> Bytes {
     Bytes::from(settings.initial_cluster_token.clone())
 }
 
@@ -103,4 +103,17 @@ pub(crate) async fn ask_to_join(
         }
         tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
     }
+}
+
+/// Who this node is, for the transport.
+pub(crate) fn local(settings: &Settings, identity: &Identity) -> Result<Local, String> {
+    Ok(Local {
+        cluster: identity.cluster,
+        genesis_hash: identity.genesis_hash,
+        node: identity.node,
+        incarnation: identity.incarnation,
+        token: token(settings),
+        seed: random()?,
+        timing: Timing::default(),
+    })
 }

@@ -43,12 +43,17 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
+    unclean: bool,
     _lock: File,
 }
 
 const HOME: &str = "home";
 const LOCK: &str = "lock";
 const MOVED: &str = "moved";
+/// There while a node runs; found at a start, the last run did not end cleanly.
+const RUNNING: &str = "running";
+/// state.db was checked and does not add up.
+const STATE_DAMAGED: &str = "state-damaged";
 
 impl DataDir {
     /// Creates the directory (mode 0700) when absent, locks it, and checks that it is the
@@ -60,14 +65,27 @@ impl DataDir {
         fs::create_dir_all(path).map_err(failed("create data directory", path))?;
         set_private(path)?;
         let lock = lock(path)?;
-        let dir = DataDir { path: path.to_owned(), _lock: lock };
+        let running = path.join(RUNNING);
+        let dir = DataDir { path: path.to_owned(), unclean: running.exists(), _lock: lock };
         dir.check_home()?;
+        File::create(&running).map_err(failed("create", &running))?;
         Ok(dir)
     }
 
     /// The directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the last run did not end cleanly.
+    pub(crate) fn unclean(&self) -> bool {
+        self.unclean
+    }
+
+    /// This run ended cleanly.
+    pub(crate) fn closed(&self) {
+        // Left behind, it costs the next start a check.
+        let _still_there = fs::remove_file(self.path.join(RUNNING));
     }
 
     fn check_home(&self) -> Result<(), DataDirError> {
@@ -109,6 +127,25 @@ impl DataDir {
             File::open(&self.path)?.sync_all()
         };
         write().map_err(failed("write", &home))
+    }
+}
+
+/// Remembers that state.db does not add up.
+pub(crate) fn state_is_damaged(dir: &Path) -> io::Result<()> {
+    File::create(dir.join(STATE_DAMAGED))?.sync_all()?;
+    File::open(dir)?.sync_all()
+}
+
+/// Whether [`state_is_damaged`] was called since the state was last fetched or rebuilt.
+pub(crate) fn is_state_damaged(dir: &Path) -> bool {
+    dir.join(STATE_DAMAGED).exists()
+}
+
+/// The state was fetched or rebuilt.
+pub(crate) fn state_is_whole(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(STATE_DAMAGED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -156,8 +193,13 @@ mod tests {
         let path = folder.path().join("data");
         let first = DataDir::open(&path).unwrap();
         assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
+        assert!(!first.unclean(), "there was no run before");
         drop(first);
-        DataDir::open(&path).unwrap();
+        let second = DataDir::open(&path).unwrap();
+        assert!(second.unclean(), "the first run was not closed");
+        second.closed();
+        drop(second);
+        assert!(!DataDir::open(&path).unwrap().unclean());
     }
 
     #[test]

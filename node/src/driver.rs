@@ -28,7 +28,7 @@ use crate::join;
 use crate::log_writer::{LogJob, LogWriter};
 use crate::readers::Readers;
 use crate::report;
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Audience, Snapshots};
 use crate::status::{State, Status, StatusBoard};
 
 /// Events handled in one turn: one turn's commands become one entry.
@@ -219,10 +219,10 @@ impl Driver {
                 self.step(Input::Received(message));
             }
             NetEvent::Unreachable(peer) => self.step(Input::Unreachable(peer)),
-            NetEvent::Rpc { from: _, body, reply } => {
+            NetEvent::Rpc { from, body, reply } => {
                 let gateway = self.parts.gateway.clone();
                 tokio::spawn(async move {
-                    if let Some(answer) = gateway.serve_peer(body).await {
+                    if let Some(answer) = gateway.serve_peer(from, body).await {
                         let _gone = reply.send(answer);
                     }
                 });
@@ -349,6 +349,9 @@ impl Driver {
                 self.transferring.push(ticket);
                 self.step(Input::Transfer { ticket, to });
             }
+            Ask::State { to, reply } => {
+                let _gone = reply.send(self.rescue(to));
+            }
             Ask::Status { reply } => {
                 let view = self.parts.replica.view();
                 let peers = self.parts.transport.status();
@@ -356,6 +359,17 @@ impl Driver {
                 let _gone = reply.send(text);
             }
         }
+    }
+
+    /// Sends this node's state to a member that has lost its own. The replica need not know: for
+    /// Raft that member is merely slow.
+    fn rescue(&mut self, to: NodeId) -> Result<(), Refusal> {
+        let Some(meta) = self.parts.snapshots.pin(to) else { return Err(Refusal::Busy) };
+        let view = self.parts.replica.view();
+        let mut message = Message::new(MessageKind::Snapshot, view.id, to, view.term);
+        message.snapshot = Some(meta);
+        self.parts.snapshots.send(&self.parts.transport, message, Audience::Nobody);
+        Ok(())
     }
 
     fn wait(&mut self, waiter: Waiter) -> Ticket {
@@ -407,7 +421,7 @@ impl Driver {
 
     fn send(&mut self, message: Message) {
         if message.kind == MessageKind::Snapshot {
-            self.parts.snapshots.send(&self.parts.transport, message);
+            self.parts.snapshots.send(&self.parts.transport, message, Audience::Replica);
         } else {
             if message.kind == MessageKind::Append && !message.entries.is_empty() {
                 tracing::trace!(to = %message.to, "way of a write: ④ transport");

@@ -65,6 +65,8 @@ pub(crate) enum Ask {
     ReadIndex { reply: oneshot::Sender<Result<Index, Refusal>> },
     /// Hand leadership over.
     Transfer { to: Option<NodeId>, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// Send this node's state to a member that has lost its own.
+    State { to: NodeId, reply: oneshot::Sender<Result<(), Refusal>> },
     /// A report for people and programs.
     Status { reply: oneshot::Sender<String> },
 }

@@ -9,11 +9,29 @@ use pgraft_replica::{Config, Index, Replica, Restored};
 use pgraft_store::{Disk, LogStore, OpenError, Opened, StateReader, StateStore};
 
 use crate::birth::random;
+use crate::data_dir;
 use crate::duties::MEMBERSHIP;
 use crate::genesis::Genesis;
 use crate::join;
 use crate::log_writer::chain;
 use crate::settings::Settings;
+
+/// Why the files cannot be used as they are.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    /// state.db is damaged or lost, raft.db is whole: a peer has the state, too.
+    #[error("{0}")]
+    StateLost(String),
+    /// In words for the operator, with the way out.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Unusable {
+        Unusable::Other(why)
+    }
+}
 
 /// Everything that comes from disk.
 pub(crate) struct Files {
@@ -30,12 +48,12 @@ impl Files {
     /// joined was told about its peers.
     ///
     /// # Errors
-    /// In words for the operator, with the way out.
+    /// [`Unusable`].
     pub(crate) fn open(
         settings: &Settings,
         disk: &Disk,
         welcome: Option<join::Welcome>,
-    ) -> Result<Files, String> {
+    ) -> Result<Files, Unusable> {
         let machines = Arc::new(machines()?);
         let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
         let genesis = checked_genesis(settings, &opened)?;
@@ -97,33 +115,34 @@ fn checked_genesis(settings: &Settings, opened: &Opened) -> Result<Genesis, Stri
     Ok(genesis)
 }
 
-/// Opens state.db; a fresh or damaged one is built anew from the log when the log reaches back to
-/// the beginning.
+/// Opens state.db; a damaged one is built anew when the log reaches back to the beginning.
 fn open_state(
     disk: &Disk,
     machines: &Arc<Machines>,
     opened: &Opened,
     genesis: &Genesis,
-) -> Result<Applier, String> {
+) -> Result<Applier, Unusable> {
     let generation = opened.generation;
-    let whole_log = opened.truncated.0 == Index::ZERO;
-    let state = match StateStore::open(disk, generation) {
-        Err(error @ OpenError::Damaged { .. }) if whole_log => {
+    let state = match whole_state(disk, generation) {
+        Err(error @ OpenError::Damaged { .. }) if opened.truncated.0 == Index::ZERO => {
             tracing::error!(error = chain(&error), "state.db is rebuilt from the log");
             pgraft_store::remove_other_generations(disk, u64::MAX)
                 .map_err(|fault| chain(&fault))?;
+            data_dir::state_is_whole(&disk.dir).map_err(|error| error.to_string())?;
             StateStore::open(disk, generation)
         }
         opened => opened,
     };
-    let state = state.map_err(|error| chain(&error))?;
-    if state.meta().applied < opened.truncated.0 {
-        return Err(format!(
-            "state.db has applied {}, but the log begins after {}: state.db was lost. Move the \
-             data directory away, remove the member and add it again",
-            state.meta().applied,
-            opened.truncated.0
-        ));
+    let state = state.map_err(|error| match error {
+        OpenError::Damaged { .. } => Unusable::StateLost(chain(&error)),
+        other => Unusable::Other(chain(&other)),
+    })?;
+    let applied = state.meta().applied;
+    if applied < opened.truncated.0 {
+        let truncated = opened.truncated.0;
+        return Err(Unusable::StateLost(format!(
+            "state.db has applied {applied}, but the log begins after {truncated}"
+        )));
     }
     pgraft_store::remove_other_generations(disk, generation).map_err(|fault| chain(&fault))?;
     let mut applier = Applier::open(Arc::clone(machines), state).map_err(|fault| chain(&fault))?;
@@ -131,6 +150,15 @@ fn open_state(
         applier.bootstrap(&genesis.bootstrap()).map_err(|fault| chain(&fault))?;
     }
     Ok(applier)
+}
+
+/// Opens state.db unless an earlier check found it damaged.
+fn whole_state(disk: &Disk, generation: u64) -> Result<StateStore, OpenError> {
+    if data_dir::is_state_damaged(&disk.dir) {
+        let what = "its rows did not add up when they were checked".to_owned();
+        return Err(OpenError::Damaged { path: disk.dir.clone(), what });
+    }
+    StateStore::open(disk, generation)
 }
 
 /// The member list in state.db.

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     /// How long a request waits for a leader before it is told that there is none.
     patience: Duration,
     default_deadline: Duration,
+    /// Unless asked otherwise; the extension asks for what the SQL session is set to.
+    reads_stale: bool,
     session: Session,
     opening: tokio::sync::Mutex<()>,
     rounds: Rounds,
@@ -100,6 +102,7 @@ impl Shared {
             // An election takes less than one timeout; a second one covers a split vote.
             patience: Duration::from_millis(settings.election_timeout_ms) * 2,
             default_deadline: Duration::from_millis(settings.request_timeout_ms),
+            reads_stale: settings.read_consistency == "stale",
             session: Session::default(),
             opening: tokio::sync::Mutex::new(()),
             rounds: Rounds::default(),
@@ -155,7 +158,7 @@ impl Gateway {
                 Ok(Answer::Outcome { index: index.0, outcome })
             }
             Op::Query { machine, payload, stale } => {
-                if !stale {
+                if !stale && !self.shared.reads_stale {
                     self.wait_until_readable(deadline).await?;
                 }
                 let readers = &self.shared.readers;
@@ -429,7 +432,7 @@ impl Gateway {
 
     /// Answers another node, which believes that this one leads. `None` when this node ends before
     /// it knows: the asking node then sees that its request was lost.
-    pub(crate) async fn serve_peer(&self, body: Bytes) -> Option<Bytes> {
+    pub(crate) async fn serve_peer(&self, from: NodeId, body: Bytes) -> Option<Bytes> {
         let told = match PeerAsk::decode(&body) {
             Ok(PeerAsk::Propose(command)) => self.serve_proposal(command).await?,
             Ok(PeerAsk::ReadIndex) => {
@@ -440,6 +443,11 @@ impl Gateway {
             Ok(PeerAsk::Transfer(to)) => {
                 let (reply, answer) = oneshot::channel();
                 self.ask(Ask::Transfer { to, reply });
+                answer.await.ok()?.map_or_else(|why| Told::Refused(told(&why)), |()| Told::Done)
+            }
+            Ok(PeerAsk::State) => {
+                let (reply, answer) = oneshot::channel();
+                self.ask(Ask::State { to: from, reply });
                 answer.await.ok()?.map_or_else(|why| Told::Refused(told(&why)), |()| Told::Done)
             }
             Err(error) => Told::Refused(error.to_string()),

@@ -25,6 +25,7 @@ mod log_writer;
 mod node;
 mod peer_rpc;
 mod readers;
+mod recovery;
 mod report;
 mod round;
 pub mod rpc;

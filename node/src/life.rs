@@ -1,29 +1,31 @@
 //! The life of a node on its own thread: files, then threads, then the driver.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pgraft_replica::{Index, NodeId};
-use pgraft_store::{Disk, Identity};
-use pgraft_transport::{Local, Net, Tcp, Timing, Transport};
+use pgraft_store::{Disk, StateReader};
+use pgraft_transport::{Net, Tcp, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::applier::{ApplyThread, report};
-use crate::birth::{Made, ask_to_join, create, network, random, token};
+use crate::birth::{Made, ask_to_join, create, local, network};
 use crate::checkpointer::CheckpointThread;
-use crate::data_dir::DataDir;
+use crate::data_dir::{self, DataDir};
 use crate::driver::{Driver, End, Parts};
 use crate::duties::MEMBERSHIP;
 use crate::event::Event;
-use crate::files::Files;
+use crate::files::{Files, Unusable};
 use crate::gateway::{Gateway, Leadership, Shared};
-use crate::log_writer::LogWriter;
+use crate::log_writer::{LogWriter, chain};
 use crate::node::Ended;
 use crate::readers::Readers;
+use crate::recovery::fetch_state;
 use crate::settings::Settings;
 use crate::snapshots::Snapshots;
 use crate::socket::Socket;
@@ -80,11 +82,24 @@ async fn run(
     let disk = Disk::new(dir.path());
 
     let made = create(settings, &disk, &mut stopping).await;
-    let files = match made? {
-        Made::Stopped => return Ok(End::Stopped),
-        Made::Exists(welcome) => Files::open(settings, &disk, welcome)?,
+    let Made::Exists(welcome) = made? else { return Ok(End::Stopped) };
+    let (files, listener) = match Files::open(settings, &disk, welcome) {
+        Ok(files) => (files, listener),
+        Err(Unusable::StateLost(why)) => {
+            tracing::error!(why, "the state is fetched from a peer");
+            tokio::select! {
+                fetched = fetch_state(settings, &disk, (net.clone(), listener)) => fetched?,
+                _ = stopping.wait_for(|stop| *stop) => return Ok(End::Stopped),
+            }
+            files_with_state(settings, &disk, &net, &listen.to_string()).await?
+        }
+        Err(Unusable::Other(why)) => return Err(why),
     };
+    let checking = dir.unclean().then(|| disk.clone());
     let (node, threads) = assemble(settings, &disk, files, (net, listener), board)?;
+    if let Some(disk) = checking {
+        check_state(disk, node.generation, node.events.clone(), dir.path().to_owned());
+    }
     ready.send_replace(Some(node.gateway.clone()));
     let own = node.events.clone();
     let told = tokio::spawn(async move {
@@ -109,6 +124,9 @@ async fn run(
     for thread in threads {
         let _panicked = tokio::task::spawn_blocking(move || thread.join()).await;
     }
+    if end == End::Stopped {
+        dir.closed();
+    }
     Ok(end)
 }
 
@@ -122,7 +140,37 @@ async fn meet_again(settings: Settings, me: Me, events: mpsc::UnboundedSender<Ev
     }
 }
 
+/// Opens the files after the state was fetched, and listens again.
+async fn files_with_state(
+    settings: &Settings,
+    disk: &Disk,
+    net: &Tcp,
+    listen: &str,
+) -> Result<(Files, TcpListener), String> {
+    data_dir::state_is_whole(&disk.dir).map_err(|error| error.to_string())?;
+    let files = Files::open(settings, disk, None).map_err(|unusable| unusable.to_string())?;
+    let listener = net.bind(listen).await;
+    Ok((files, listener.map_err(|error| format!("listen at {listen}: {error}"))?))
+}
+
+/// After an unclean end the whole of state.db is added up once, in the background. What does not
+/// add up is remembered, and fetched anew at the next start.
+fn check_state(disk: Disk, generation: u64, events: mpsc::UnboundedSender<Event>, dir: PathBuf) {
+    let check = move || {
+        let mut reader = StateReader::open(&disk, generation).map_err(|error| chain(&error))?;
+        reader.verify().map_err(|fault| {
+            let remembered = data_dir::state_is_damaged(&dir);
+            let not = remembered.err().map_or(String::new(), |error| format!(" ({error})"));
+            format!("{}; start again to fetch it from a peer{not}", chain(&fault))
+        })
+    };
+    if let Err(error) = crate::thread::start("check", events, check) {
+        tracing::warn!(%error, "state.db is not checked");
+    }
+}
+
 struct Living {
+    generation: u64,
     driver: Driver,
     gateway: Gateway,
     events: mpsc::UnboundedSender<Event>,
@@ -200,19 +248,7 @@ fn assemble(
     });
     let applied_nothing = applied_index == Index::ZERO;
     let me = Me { id, incarnation, announced, applied_nothing };
-    Ok((Living { driver, gateway, events: own, me }, threads))
-}
-
-fn local(settings: &Settings, identity: &Identity) -> Result<Local, String> {
-    Ok(Local {
-        cluster: identity.cluster,
-        genesis_hash: identity.genesis_hash,
-        node: identity.node,
-        incarnation: identity.incarnation,
-        token: token(settings),
-        seed: random()?,
-        timing: Timing::default(),
-    })
+    Ok((Living { generation, driver, gateway, events: own, me }, threads))
 }
 
 /// Tells the membership machine once which data directory this id belongs to, so that another one

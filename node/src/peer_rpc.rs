@@ -16,6 +16,8 @@ pub(crate) enum Ask {
     ReadIndex,
     /// Hand leadership over; `None` = to the best follower.
     Transfer(Option<NodeId>),
+    /// Send a snapshot of your state to the asking node, which has lost its own.
+    State,
 }
 
 /// The leader's answer.
@@ -44,6 +46,7 @@ impl Ask {
                 out.u8(2);
                 out.u64(to.map_or(0, NodeId::get));
             }
+            Ask::State => out.u8(3),
         }
         out.into_body().into()
     }
@@ -54,6 +57,7 @@ impl Ask {
             0 => Ask::Propose(bytes.slice_ref(body.bytes()?)),
             1 => Ask::ReadIndex,
             2 => Ask::Transfer(NodeId::new(body.u64()?)),
+            3 => Ask::State,
             _ => return Err(FrameError::Malformed("unknown request of a node")),
         };
         body.end()?;
@@ -113,8 +117,12 @@ mod tests {
 
     #[test]
     fn both_directions_survive_the_round_trip() {
-        let asks =
-            [Ask::Propose(Bytes::from_static(b"x")), Ask::ReadIndex, Ask::Transfer(NodeId::new(2))];
+        let asks = [
+            Ask::Propose(Bytes::from_static(b"x")),
+            Ask::ReadIndex,
+            Ask::Transfer(NodeId::new(2)),
+            Ask::State,
+        ];
         for ask in asks {
             assert_eq!(Ask::decode(&ask.encode()).unwrap(), ask);
         }

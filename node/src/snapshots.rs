@@ -28,6 +28,15 @@ const PROGRESS: Duration = Duration::from_secs(2);
 /// Snapshots pinned at a time: each holds the write-ahead log of state.db.
 const PINNED_MAX: usize = 2;
 
+/// Who wants to know what became of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// The replica, which asked for it.
+    Replica,
+    /// Nobody: the receiver asks again by itself.
+    Nobody,
+}
+
 /// The snapshots of a node.
 pub(crate) struct Snapshots {
     disk: Disk,
@@ -61,11 +70,15 @@ impl Snapshots {
     }
 
     /// Streams the pinned snapshot after its message; the outcome comes as an event.
-    pub(crate) fn send(&mut self, transport: &Transport<Tcp>, message: Message) {
+    pub(crate) fn send(&mut self, transport: &Transport<Tcp>, message: Message, whom: Audience) {
         let (to, events) = (message.to, self.events.clone());
+        let tell = move |event| {
+            if whom == Audience::Replica {
+                let _ended = events.send(event);
+            }
+        };
         let Some(source) = self.pinned.remove(&to) else {
-            let _ended = events.send(Event::SnapshotSent { to, delivered: false });
-            return;
+            return tell(Event::SnapshotSent { to, delivered: false });
         };
         let (transport, chunks) = (transport.clone(), read_ahead(source));
         tokio::spawn(async move {
@@ -79,15 +92,14 @@ impl Snapshots {
                     // The transport gives up on a connection that stands still; until it does,
                     // the replica must not take the snapshot for lost.
                     () = sleep(PROGRESS) => {
-                        let meta = meta.clone();
-                        let _ended = events.send(Event::SnapshotProgress { to, meta });
+                        tell(Event::SnapshotProgress { to, meta: meta.clone() });
                     }
                 }
             };
             if let Err(error) = &result {
                 tracing::warn!(%to, error = chain(error), "snapshot was not delivered");
             }
-            let _ended = events.send(Event::SnapshotSent { to, delivered: result.is_ok() });
+            tell(Event::SnapshotSent { to, delivered: result.is_ok() });
         });
     }
 
@@ -177,31 +189,11 @@ fn receive(
     disk: &Disk,
     generation: u64,
     message: Message,
-    mut parts: Receiver<SnapshotPart>,
+    parts: Receiver<SnapshotPart>,
     events: &UnboundedSender<Event>,
 ) {
     let meta = message.snapshot.clone().unwrap_or_default();
-    let mut write = || -> Result<oneshot::Sender<Result<(), String>>, String> {
-        let mut sink = SnapshotSink::create(disk, generation).map_err(|error| chain(&error))?;
-        loop {
-            match parts.blocking_recv() {
-                Some(SnapshotPart::Chunk(chunk)) => {
-                    sink.write(&chunk).map_err(|error| chain(&error))?;
-                }
-                Some(SnapshotPart::End(delivered)) => {
-                    return match sink.finish(&meta) {
-                        Ok(()) => Ok(delivered),
-                        Err(error) => {
-                            let _gone = delivered.send(Err(chain(&error)));
-                            Err(chain(&error))
-                        }
-                    };
-                }
-                None => return Err("the connection broke".to_owned()),
-            }
-        }
-    };
-    let event = match write() {
+    let event = match write(disk, generation, &meta, parts) {
         Ok(delivered) => {
             let _gone = delivered.send(Ok(()));
             Event::SnapshotReceived { message, generation }
@@ -212,4 +204,35 @@ fn receive(
         }
     };
     let _ended = events.send(event);
+}
+
+/// Writes the parts into a generation's file and checks them against `meta`; the sender is told
+/// by whoever calls.
+///
+/// # Errors
+/// In words; the file is gone then.
+pub(crate) fn write(
+    disk: &Disk,
+    generation: u64,
+    meta: &SnapshotMeta,
+    mut parts: Receiver<SnapshotPart>,
+) -> Result<oneshot::Sender<Result<(), String>>, String> {
+    let mut sink = SnapshotSink::create(disk, generation).map_err(|error| chain(&error))?;
+    loop {
+        match parts.blocking_recv() {
+            Some(SnapshotPart::Chunk(chunk)) => {
+                sink.write(&chunk).map_err(|error| chain(&error))?;
+            }
+            Some(SnapshotPart::End(delivered)) => {
+                return match sink.finish(meta) {
+                    Ok(()) => Ok(delivered),
+                    Err(error) => {
+                        let _gone = delivered.send(Err(chain(&error)));
+                        Err(chain(&error))
+                    }
+                };
+            }
+            None => return Err("the connection broke".to_owned()),
+        }
+    }
 }

@@ -236,7 +236,8 @@ pub(crate) fn for_node() -> Settings {
         election_timeout_ms: millis(&ELECTION_TIMEOUT),
         heartbeat_interval_ms: millis(&HEARTBEAT_INTERVAL),
         request_timeout_ms: millis(&REQUEST_TIMEOUT),
-        read_consistency: if reads_stale() { "stale" } else { "linearizable" }.to_owned(),
+        // Each request says what its session is set to.
+        read_consistency: "linearizable".to_owned(),
         log_level: log_level().to_owned(),
         socket: PathBuf::from(SOCKET),
     }

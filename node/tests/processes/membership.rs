@@ -33,6 +33,8 @@ fn a_newcomer_catches_up_by_snapshot_and_the_leader_can_leave() {
         leader.status().is_some_and(|status| status["first_index"].as_u64().unwrap_or(0) > 1)
     });
 
+    lose_state_of_a_follower(&mut cluster);
+
     let newcomer = cluster.newcomer();
     let address = cluster.nodes[newcomer].address.clone();
     let add = Command::Add { id: 4, name: "node4".to_owned(), address };
@@ -60,4 +62,28 @@ fn a_newcomer_catches_up_by_snapshot_and_the_leader_can_leave() {
     let again = Command::Add { id, name: "again".to_owned(), address: "127.0.0.1:9".to_owned() };
     let refused = cluster.nodes[asked].change(&again).unwrap_err();
     assert!(refused.contains(&id.to_string()), "an id is never used twice: {refused}");
+}
+
+/// The log of a follower does not reach back to the beginning, and its state.db is spoilt: it
+/// fetches the state from a peer and keeps its identity.
+fn lose_state_of_a_follower(cluster: &mut Cluster) {
+    use std::os::unix::fs::FileExt;
+    let victim = (cluster.leader() + 1) % 3;
+    wait_until("the follower's log is truncated", || {
+        let status = cluster.nodes[victim].status();
+        status.is_some_and(|status| status["first_index"].as_u64().unwrap_or(0) > 1)
+    });
+    cluster.nodes[victim].kill();
+    let open = |name: &str| {
+        std::fs::File::options().write(true).open(cluster.nodes[victim].dir.join(name)).unwrap()
+    };
+    open("state-0.db").write_all_at(&[0xff; 4096], 0).unwrap();
+    // Else its write-ahead log would bring the first page back.
+    open("state-0.db-wal").set_len(0).unwrap();
+    cluster.boot(victim);
+    cluster.leader();
+    cluster.converge();
+    assert!(cluster.nodes[victim].log().contains("state fetched from a peer"));
+    let newest = format!("{:0VALUE_BYTES$}", WRITES - 1);
+    assert_eq!(cluster.nodes[victim].get("key499").unwrap(), Some(newest));
 }
