@@ -274,7 +274,8 @@ impl Driver {
         // A voter that comes without its disk may have voted and forgotten it.
         let new = matches!(member.role, MemberRole::Joining | MemberRole::Learner);
         let same = member.incarnation == request.incarnation && request.incarnation != 0;
-        if !same && !(new && member.incarnation == 0) {
+        let fresh = new && member.incarnation == 0;
+        if !same && !fresh {
             return Err(format!(
                 "node {} at {} has another data directory; remove the member and add it again",
                 member.id, member.address

@@ -34,8 +34,12 @@ fn smoke(major: u32) {
     let tree = Tree::of(major);
     not_preloaded(&tree);
     wrong_settings(&tree);
-    let mut cluster = Cluster::start_with(tree, 1, &[]);
+    // After another library that wants shared memory: its hooks must still be called.
+    let libraries = ("shared_preload_libraries", "pg_stat_statements, pgraft");
+    let mut cluster = Cluster::start_with(tree, 1, &[libraries]);
     let mut sql = cluster.connect(0);
+    sql.run("CREATE EXTENSION pg_stat_statements; SELECT count(*) FROM pg_stat_statements")
+        .unwrap();
     status(&mut sql);
     store(&mut sql);
     arguments(&mut sql);
