@@ -33,6 +33,9 @@ use crate::status::{State, Status, StatusBoard};
 
 /// Events handled in one turn: one turn's commands become one entry.
 const TURN_EVENTS_MAX: usize = 1024;
+/// Ticks between two publications of the status, besides changes of role; an idle node's main
+/// expense.
+const PUBLISH_TICKS: u64 = 4;
 /// Ticks between two looks at the leader's duties.
 const DUTY_TICKS: u64 = 10;
 
@@ -187,7 +190,9 @@ impl Driver {
             self.do_duties();
         }
         self.drain_out();
-        self.publish();
+        if self.ticks.is_multiple_of(PUBLISH_TICKS) {
+            self.publish();
+        }
     }
 
     /// While stopping: hands over again when that was refused, and ends when nobody waits.
