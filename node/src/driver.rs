@@ -33,6 +33,8 @@ use crate::status::{State, Status, StatusBoard};
 
 /// Events handled in one turn: one turn's commands become one entry.
 const TURN_EVENTS_MAX: usize = 1024;
+/// Ticks handed over at one waking: what an idle node costs is how often it wakes.
+const TICKS_PER_WAKE: u32 = 2;
 /// Ticks between two publications of the status, besides changes of role; an idle node's main
 /// expense.
 const PUBLISH_TICKS: u64 = 4;
@@ -132,7 +134,7 @@ impl Driver {
     /// Runs until the node stops, fails or is removed.
     pub(crate) async fn run(mut self) -> End {
         let tick = Duration::from_millis(pgraft_replica::limits::TICK_MS);
-        let mut ticker = tokio::time::interval(tick);
+        let mut ticker = tokio::time::interval(tick * TICKS_PER_WAKE);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.meet_members();
         self.publish();
@@ -176,7 +178,7 @@ impl Driver {
     }
 
     fn tick(&mut self) {
-        self.ticks += 1;
+        self.ticks += u64::from(TICKS_PER_WAKE);
         let now_ms = clock::boottime_ms();
         let gap_ms = now_ms.saturating_sub(self.last_tick_ms);
         self.last_tick_ms = now_ms;
@@ -185,7 +187,9 @@ impl Driver {
             self.step(Input::TimeJumped);
         }
         self.watch_disk();
-        self.step(Input::Tick { wall_ms: clock::wall_ms() });
+        for _ in 0..TICKS_PER_WAKE {
+            self.step(Input::Tick { wall_ms: clock::wall_ms() });
+        }
         if self.ticks.is_multiple_of(DUTY_TICKS) {
             self.do_duties();
         }
