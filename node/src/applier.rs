@@ -69,7 +69,7 @@ impl Thread {
                     ApplyJob::Apply(entries) => batch.extend(entries),
                     ApplyJob::Switch { task, generation } => {
                         assert!(batch.is_empty(), "a snapshot is installed with nothing in flight");
-                        applier = self.switch(applier, generation)?;
+                        applier = self.switch(applier, &task, generation)?;
                         let report = report(&applier);
                         self.tell(Event::Switched { task, generation, report });
                     }
@@ -108,9 +108,12 @@ impl Thread {
         }
     }
 
-    fn switch(&self, old: Applier, generation: u64) -> Result<Applier, Fault> {
+    fn switch(&self, old: Applier, task: &Persist, generation: u64) -> Result<Applier, Fault> {
         drop(old.into_state());
         let state = StateStore::open(&self.disk, generation).map_err(Fault::Open)?;
+        let expected = task.snapshot.as_ref().map(|meta| meta.index);
+        // Acknowledging a snapshot that is not there would lose what it stands for.
+        assert_eq!(Some(state.meta().applied), expected, "the installed state is another one");
         Applier::open(Arc::clone(&self.machines), state)
     }
 

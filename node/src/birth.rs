@@ -83,6 +83,9 @@ pub(crate) async fn ask_to_join(
     let own = own.expect("validate() found it").address.to_string();
     let (token_text, address) = (settings.initial_cluster_token.clone(), own.clone());
     let request = join::Request { token: token_text, address, incarnation };
+    if members.len() < 2 {
+        return Err(format!("initial_cluster names no other member than {own} to ask"));
+    }
     let mut told = String::new();
     loop {
         for member in members.iter().filter(|member| member.address.to_string() != own) {

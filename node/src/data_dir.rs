@@ -68,7 +68,8 @@ impl DataDir {
         let running = path.join(RUNNING);
         let dir = DataDir { path: path.to_owned(), unclean: running.exists(), _lock: lock };
         dir.check_home()?;
-        File::create(&running).map_err(failed("create", &running))?;
+        let made = File::create(&running).and_then(|file| file.sync_all());
+        made.map_err(failed("create", &running))?;
         Ok(dir)
     }
 
@@ -130,15 +131,18 @@ impl DataDir {
     }
 }
 
-/// Remembers that state.db does not add up.
-pub(crate) fn state_is_damaged(dir: &Path) -> io::Result<()> {
-    File::create(dir.join(STATE_DAMAGED))?.sync_all()?;
+/// Remembers that a generation of state.db does not add up.
+pub(crate) fn state_is_damaged(dir: &Path, generation: u64) -> io::Result<()> {
+    let mut file = File::create(dir.join(STATE_DAMAGED))?;
+    writeln!(file, "{generation}")?;
+    file.sync_all()?;
     File::open(dir)?.sync_all()
 }
 
 /// Whether [`state_is_damaged`] was called since the state was last fetched or rebuilt.
-pub(crate) fn is_state_damaged(dir: &Path) -> bool {
-    dir.join(STATE_DAMAGED).exists()
+pub(crate) fn is_state_damaged(dir: &Path, generation: u64) -> bool {
+    let remembered = fs::read_to_string(dir.join(STATE_DAMAGED));
+    remembered.is_ok_and(|text| text.trim_end() == generation.to_string())
 }
 
 /// The state was fetched or rebuilt.

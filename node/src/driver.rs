@@ -33,6 +33,12 @@ use crate::status::{State, Status, StatusBoard};
 
 /// Events handled in one turn: one turn's commands become one entry.
 const TURN_EVENTS_MAX: usize = 1024;
+/// Ticks by which this node stops calling itself leader before another one could: followers count
+/// in steps of [`TICKS_PER_WAKE`], and an answer takes a while.
+const LEASE_MARGIN_TICKS: u64 = 5;
+/// Attempts to read the member list, and the pause between them.
+const MEMBER_READS_MAX: u32 = 20;
+const MEMBER_READ_PAUSE: Duration = Duration::from_millis(100);
 /// Ticks handed over at one waking: what an idle node costs is how often it wakes.
 const TICKS_PER_WAKE: u32 = 2;
 /// Ticks between two publications of the status, besides changes of role; an idle node's main
@@ -105,11 +111,14 @@ pub(crate) struct Driver {
     stalled: bool,
     transferring: Vec<Ticket>,
     draining: Option<Instant>,
+    /// Leadership is being handed over: nobody else may believe in it from here on.
+    stepping_aside: bool,
     end: Option<End>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Driver {
+        let members_at = parts.replica.view().applied;
         Driver {
             parts,
             waiters: HashMap::new(),
@@ -120,13 +129,14 @@ impl Driver {
             duties: Duties::default(),
             duty_in_flight: None,
             received_generation: None,
-            members_at: Index::ZERO,
+            members_at,
             heard: BTreeMap::new(),
             ticks: 0,
             last_tick_ms: clock::boottime_ms(),
             stalled: false,
             transferring: Vec::new(),
             draining: None,
+            stepping_aside: false,
             end: None,
         }
     }
@@ -249,8 +259,8 @@ impl Driver {
 
     /// Remembers who answered this leader in its term: what `is_leader` stands on.
     fn note_answer(&mut self, message: &Message) {
-        let answer =
-            matches!(message.kind, MessageKind::AppendResponse | MessageKind::HeartbeatResponse);
+        // Only these are sent at once; an append's answer may have waited for a disk.
+        let answer = message.kind == MessageKind::HeartbeatResponse;
         if answer && message.term.0 == self.parts.leadership.borrow().term {
             self.heard.insert(message.from, clock::boottime_ns());
         }
@@ -357,6 +367,7 @@ impl Driver {
             Ask::Transfer { to, reply } => {
                 let ticket = self.wait(Waiter::Transfer(reply));
                 self.transferring.push(ticket);
+                self.step_aside();
                 self.step(Input::Transfer { ticket, to });
             }
             Ask::State { to, reply } => {
@@ -450,6 +461,10 @@ impl Driver {
     }
 
     fn pin(&mut self, to: NodeId) {
+        // Leadership may have been lost in the very step that asked.
+        if self.parts.replica.view().role != Role::Leader {
+            return;
+        }
         if let Some(meta) = self.parts.snapshots.pin(to) {
             self.step(Input::SnapshotPinned { to, meta });
         }
@@ -509,20 +524,19 @@ impl Driver {
     fn ask_members(&self) {
         let (readers, own) = (self.parts.readers.clone(), self.parts.own.clone());
         tokio::spawn(async move {
-            let query = pgraft_membership::Query::Members.encode();
-            let answer = readers.query(MEMBERSHIP.to_owned(), "sys:node".to_owned(), query).await;
-            let members = answer.map_err(|failure| failure.to_string()).and_then(|answer| {
-                let reply = answer.outcome.map_err(|rejection| rejection.message)?;
-                match pgraft_membership::Reply::decode(&reply) {
-                    Ok(pgraft_membership::Reply::Members(members)) => Ok((answer.index, members)),
-                    other => Err(format!("{other:?}")),
+            let mut told = String::new();
+            for _ in 0..MEMBER_READS_MAX {
+                match read_members(&readers).await {
+                    Ok((index, members)) => {
+                        let _ended = own.send(Event::Members { index, members });
+                        return;
+                    }
+                    Err(why) => told = why,
                 }
-            });
-            let event = match members {
-                Ok((index, members)) => Event::Members { index, members },
-                Err(why) => Event::Failed(format!("the member list could not be read: {why}")),
-            };
-            let _ended = own.send(event);
+                tokio::time::sleep(MEMBER_READ_PAUSE).await;
+            }
+            let why = format!("the member list could not be read: {told}");
+            let _ended = own.send(Event::Failed(why));
         });
     }
 
@@ -577,6 +591,7 @@ impl Driver {
             }
             Some(Waiter::Transfer(reply)) => {
                 self.transferring.retain(|waiting| *waiting != ticket);
+                self.stepping_aside = !self.transferring.is_empty();
                 let _gone = reply.send(Err(why));
             }
             Some(Waiter::Duty) => {
@@ -608,6 +623,9 @@ impl Driver {
     /// Whom to talk to, from a cluster that this node joins; what the log says comes later and
     /// counts more.
     fn welcomed(&mut self, members: Vec<Member>) {
+        if self.members_at != Index::ZERO {
+            return;
+        }
         for member in members {
             match self.parts.members.iter_mut().find(|one| one.id == member.id) {
                 Some(known) => {
@@ -625,6 +643,7 @@ impl Driver {
         tracing::info!(?role, term = %term, leader = leader.map(NodeId::get), "role");
         self.parts.leadership.send_replace(Leadership::of(role, term.0, leader));
         self.heard.clear();
+        self.stepping_aside = false;
         if role != Role::Leader {
             // Another leader may carry a duty out, or a snapshot cover it without a word.
             self.duty_in_flight = None;
@@ -680,7 +699,14 @@ impl Driver {
         let (reply, _nobody) = oneshot::channel();
         let ticket = self.wait(Waiter::Transfer(reply));
         self.transferring.push(ticket);
+        self.step_aside();
         self.step(Input::Transfer { ticket, to: None });
+    }
+
+    /// Published before the next leader can hear of it.
+    fn step_aside(&mut self) {
+        self.stepping_aside = true;
+        self.publish();
     }
 
     fn stop_because(&mut self, why: &Stop) {
@@ -715,7 +741,7 @@ impl Driver {
     /// Until when nobody else can have been elected: followers wait half an election timeout after
     /// the last word of their leader, and a majority had heard that word when it answered.
     fn leader_until_ns(&self, view: &View) -> u64 {
-        if view.role != Role::Leader || view.transferring {
+        if view.role != Role::Leader || view.transferring || view.joint || self.stepping_aside {
             return 0;
         }
         let now = clock::boottime_ns();
@@ -725,7 +751,7 @@ impl Driver {
         let mut answers: Vec<u64> = view.voters.iter().map(answered).collect();
         answers.sort_unstable_by(|one, other| other.cmp(one));
         let majority = answers.get(answers.len() / 2).copied().unwrap_or(0);
-        let margin = Duration::from_millis(2 * pgraft_replica::limits::TICK_MS);
+        let margin = Duration::from_millis(LEASE_MARGIN_TICKS * pgraft_replica::limits::TICK_MS);
         let lease = (self.parts.election_timeout / 2).saturating_sub(margin);
         if majority == 0 { 0 } else { majority + u64::try_from(lease.as_nanos()).unwrap_or(0) }
     }
@@ -762,5 +788,17 @@ impl Driver {
             log_writes: self.parts.log.writes(),
             pid: u64::from(std::process::id()),
         }
+    }
+}
+
+/// The member list and the index it was read at.
+async fn read_members(readers: &Readers) -> Result<(Index, Vec<Member>), String> {
+    let query = pgraft_membership::Query::Members.encode();
+    let answer = readers.query(MEMBERSHIP.to_owned(), "sys:node".to_owned(), query).await;
+    let answer = answer.map_err(|failure| failure.to_string())?;
+    let reply = answer.outcome.map_err(|rejection| rejection.message)?;
+    match pgraft_membership::Reply::decode(&reply) {
+        Ok(pgraft_membership::Reply::Members(members)) => Ok((answer.index, members)),
+        other => Err(format!("{other:?}")),
     }
 }

@@ -154,7 +154,7 @@ fn open_state(
 
 /// Opens state.db unless an earlier check found it damaged.
 fn whole_state(disk: &Disk, generation: u64) -> Result<StateStore, OpenError> {
-    if data_dir::is_state_damaged(&disk.dir) {
+    if data_dir::is_state_damaged(&disk.dir, generation) {
         let what = "its rows did not add up when they were checked".to_owned();
         return Err(OpenError::Damaged { path: disk.dir.clone(), what });
     }

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pgraft_replica::{Index, NodeId};
-use pgraft_store::{Disk, StateReader};
+use pgraft_store::{Disk, Fault, StateReader};
 use pgraft_transport::{Net, Tcp, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -97,8 +98,10 @@ async fn run(
     };
     let checking = dir.unclean().then(|| disk.clone());
     let (node, threads) = assemble(settings, &disk, files, (net, listener), board)?;
+    let checked = Arc::new(AtomicBool::new(checking.is_none()));
     if let Some(disk) = checking {
-        check_state(disk, node.generation, node.events.clone(), dir.path().to_owned());
+        let (events, dir) = (node.events.clone(), dir.path().to_owned());
+        check_state(disk, node.generation, events, dir, Arc::clone(&checked));
     }
     ready.send_replace(Some(node.gateway.clone()));
     let own = node.events.clone();
@@ -124,7 +127,7 @@ async fn run(
     for thread in threads {
         let _panicked = tokio::task::spawn_blocking(move || thread.join()).await;
     }
-    if end == End::Stopped {
+    if end == End::Stopped && checked.load(Ordering::Relaxed) {
         dir.closed();
     }
     Ok(end)
@@ -155,14 +158,30 @@ async fn files_with_state(
 
 /// After an unclean end the whole of state.db is added up once, in the background. What does not
 /// add up is remembered, and fetched anew at the next start.
-fn check_state(disk: Disk, generation: u64, events: mpsc::UnboundedSender<Event>, dir: PathBuf) {
+fn check_state(
+    disk: Disk,
+    generation: u64,
+    events: mpsc::UnboundedSender<Event>,
+    dir: PathBuf,
+    done: Arc<AtomicBool>,
+) {
     let check = move || {
-        let mut reader = StateReader::open(&disk, generation).map_err(|error| chain(&error))?;
-        reader.verify().map_err(|fault| {
-            let remembered = data_dir::state_is_damaged(&dir);
-            let not = remembered.err().map_or(String::new(), |error| format!(" ({error})"));
-            format!("{}; start again to fetch it from a peer{not}", chain(&fault))
-        })
+        let verified = StateReader::open(&disk, generation)
+            .map_err(|error| chain(&error))
+            .map(|mut reader| reader.verify());
+        match verified {
+            Ok(Ok(())) => done.store(true, Ordering::Relaxed),
+            Ok(Err(fault @ Fault::Damaged { .. })) => {
+                let remembered = data_dir::state_is_damaged(&dir, generation);
+                let not = remembered.err().map_or(String::new(), |error| format!(" ({error})"));
+                let why = chain(&fault);
+                return Err(format!("{why}; start again to fetch it from a peer{not}"));
+            }
+            // Nothing was found wrong with the state itself.
+            Ok(Err(fault)) => tracing::warn!(fault = chain(&fault), "state.db was not checked"),
+            Err(why) => tracing::warn!(why, "state.db was not checked"),
+        }
+        Ok(())
     };
     if let Err(error) = crate::thread::start("check", events, check) {
         tracing::warn!(%error, "state.db is not checked");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pgraft_replica::{Fetch, HardState, Message, NodeId, Persist, SnapshotMeta};
 use pgraft_store::{Disk, LogStore, Opened};
-use pgraft_transport::{Event as NetEvent, SnapshotPart, Tcp, Transport};
+use pgraft_transport::{Event as NetEvent, Refusal, SnapshotPart, Tcp, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -38,14 +38,15 @@ pub(crate) async fn fetch_state(
     (net, listener): (Tcp, TcpListener),
 ) -> Result<(), String> {
     let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
-    let welcome = ask_to_join(settings, opened.identity.incarnation).await?;
-    let (peers, _) = join::address_book(&welcome.members(), opened.identity.node);
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let transport = Transport::start(net, listener, local(settings, &opened.identity)?, events);
-    transport.set_peers(peers.clone());
-    let mut fetching =
-        Fetching { disk: disk.clone(), generation: opened.generation + 1, transport, inbox };
+    let generation = opened.generation + 1;
+    let mut fetching = Fetching { disk: disk.clone(), generation, transport, inbox };
     let meta = 'received: loop {
+        // Addresses and members may change while nobody can help.
+        let welcome = ask_to_join(settings, opened.identity.incarnation).await?;
+        let (peers, _) = join::address_book(&welcome.members(), opened.identity.node);
+        fetching.transport.set_peers(peers.clone());
         for peer in peers.keys() {
             match fetching.from(*peer).await {
                 Ok(meta) if meta.index >= opened.truncated.0 => break 'received meta,
@@ -53,11 +54,12 @@ pub(crate) async fn fetch_state(
                 Err(why) => tracing::warn!(%peer, why, "state could not be fetched"),
             }
         }
+        fetching.check_welcome()?;
         tokio::time::sleep(PATIENCE / 10).await;
     };
     fetching.transport.shutdown().await;
     tracing::info!(index = %meta.index, "state fetched from a peer");
-    adopt(&mut log, &opened, meta, opened.generation + 1)
+    adopt(&mut log, &opened, meta, generation)
 }
 
 struct Fetching {
@@ -93,6 +95,18 @@ impl Fetching {
         let delivered = written.map_err(|error| error.to_string())??;
         let _gone = delivered.send(Ok(()));
         Ok(meta)
+    }
+
+    /// Whether a member has said that this node does not belong to the cluster any more.
+    fn check_welcome(&mut self) -> Result<(), String> {
+        while let Ok(event) = self.inbox.try_recv() {
+            if let NetEvent::RefusedBy { peer, why: Refusal::Removed | Refusal::Incarnation } =
+                event
+            {
+                return Err(format!("node {peer} says that this node was removed or replaced"));
+            }
+        }
+        Ok(())
     }
 
     /// The next snapshot that a peer begins to send.

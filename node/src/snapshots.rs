@@ -136,19 +136,13 @@ impl Snapshots {
             self.generation = generation;
             self.pinned.clear();
         }
-        // Large files take a while to go, and heartbeats must not wait for that. Nothing else
-        // makes files before the next snapshot, and that waits for this node to accept it.
         let (disk, keep) = (self.disk.clone(), self.generation);
-        let remove = move || {
-            if let Err(fault) = pgraft_store::remove_other_generations(&disk, keep) {
-                tracing::warn!(fault = chain(&fault), "old state files could not be removed");
-            }
-        };
         if installed.is_some() {
-            remove_in_background(remove);
+            // Large files take a while to go, and heartbeats must not wait for that. The next
+            // snapshot may be on its way meanwhile: only what is older goes.
+            remove_in_background(move || tell(pgraft_store::remove_older_generations(&disk, keep)));
         } else {
-            // The same name may be wanted again at once.
-            remove();
+            tell(pgraft_store::remove_other_generations(&disk, keep));
         }
     }
 
@@ -160,6 +154,12 @@ impl Snapshots {
     /// Receiving broke off; the file is already gone.
     pub(crate) fn lost(&mut self) {
         self.receiving = false;
+    }
+}
+
+fn tell(removed: Result<(), pgraft_store::Fault>) {
+    if let Err(fault) = removed {
+        tracing::warn!(fault = chain(&fault), "old state files could not be removed");
     }
 }
 

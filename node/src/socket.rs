@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::gateway::Gateway;
 use crate::rpc::{self, Answer, Failure, FailureKind, Request, Response};
@@ -21,6 +22,8 @@ const CONNECTIONS_MAX: usize = 4096;
 
 /// Pause after a connection that could not be accepted, for want of descriptors for example.
 const ACCEPT_PAUSE_MS: u64 = 100;
+/// How long the rest of a request may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of requests in flight; more wait in the clients' sockets.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
 
@@ -87,14 +90,16 @@ async fn talk(
         };
         let length = rpc::body_length(header).map_err(io::Error::other)?;
         let weight = u32::try_from(length).map_err(io::Error::other)?;
-        let _held = bytes.acquire_many(weight).await.map_err(io::Error::other)?;
+        let held = bytes.acquire_many(weight).await.map_err(io::Error::other)?;
         body.clear();
         // Grows as bytes arrive: what the length claims is never allocated in advance.
-        let read = (&mut stream).take(length as u64).read_to_end(&mut body).await?;
+        let mut rest = (&mut stream).take(length as u64);
+        let read = timeout(BODY_PATIENCE, rest.read_to_end(&mut body)).await??;
         if read < length {
             return Ok(());
         }
         let response = answer(&body, &gateway).await;
+        drop(held);
         stream.write_all(&response.encode()).await?;
         if body.capacity() > 64 << 10 {
             body = Vec::new();

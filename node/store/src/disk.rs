@@ -160,9 +160,21 @@ impl Disk {
 /// # Errors
 /// When the directory cannot be read or a file cannot be deleted.
 pub fn remove_other_generations(disk: &Disk, keep: u64) -> Result<(), Fault> {
+    remove_generations(disk, |generation| generation != keep)
+}
+
+/// Deletes the files of every generation below `keep`, and leaves one that is being received.
+///
+/// # Errors
+/// When the directory cannot be read or a file cannot be deleted.
+pub fn remove_older_generations(disk: &Disk, keep: u64) -> Result<(), Fault> {
+    remove_generations(disk, |generation| generation < keep)
+}
+
+fn remove_generations(disk: &Disk, goes: impl Fn(u64) -> bool) -> Result<(), Fault> {
     let mut removed = false;
     for generation in disk.generations()? {
-        if generation != keep {
+        if goes(generation) {
             disk.remove_database(&disk.state_path(generation))?;
             removed = true;
         }
