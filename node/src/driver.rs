@@ -4,15 +4,18 @@
 //! the thread, connection or waiter that it concerns. No decision is taken here that another
 //! replica would have to know about.
 
+mod members;
+mod standing;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pgraft_host::{Applied, Command, Outcome};
-use pgraft_membership::{Member, Role as MemberRole};
+use pgraft_membership::Member;
 use pgraft_replica::{
     Committed, Effects, Index, Input, Message, MessageKind, NodeId, Persist, Proposal, Refusal,
-    Replica, Role, RoleChange, Stop, Ticket, View,
+    Replica, Role, RoleChange, Stop, Ticket,
 };
 use pgraft_transport::{Event as NetEvent, Refusal as NetRefusal, Tcp, Transport};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,21 +27,14 @@ use crate::clock;
 use crate::duties::{self, Duties, Duty, MEMBERSHIP};
 use crate::event::{ApplierReport, Ask, Event};
 use crate::gateway::{Gateway, Leadership};
-use crate::join;
 use crate::log_writer::{LogJob, LogWriter};
 use crate::readers::Readers;
 use crate::report;
 use crate::snapshots::{Audience, Snapshots};
-use crate::status::{State, Status, StatusBoard};
+use crate::status::{Status, StatusBoard};
 
 /// Events handled in one turn: one turn's commands become one entry.
 const TURN_EVENTS_MAX: usize = 1024;
-/// Ticks by which this node stops calling itself leader before another one could: followers count
-/// in steps of [`TICKS_PER_WAKE`], and an answer takes a while.
-const LEASE_MARGIN_TICKS: u64 = 5;
-/// Attempts to read the member list, and the pause between them.
-const MEMBER_READS_MAX: u32 = 20;
-const MEMBER_READ_PAUSE: Duration = Duration::from_millis(100);
 /// Ticks handed over at one waking: what an idle node costs is how often it wakes.
 const TICKS_PER_WAKE: u32 = 2;
 /// Ticks between two publications of the status, besides changes of role; an idle node's main
@@ -257,15 +253,6 @@ impl Driver {
         }
     }
 
-    /// Remembers who answered this leader in its term: what `is_leader` stands on.
-    fn note_answer(&mut self, message: &Message) {
-        // Only these are sent at once; an append's answer may have waited for a disk.
-        let answer = message.kind == MessageKind::HeartbeatResponse;
-        if answer && message.term.0 == self.parts.leadership.borrow().term {
-            self.heard.insert(message.from, clock::boottime_ns());
-        }
-    }
-
     fn refused_by(&mut self, peer: NodeId, why: &NetRefusal) {
         match why {
             NetRefusal::Removed => self.step(Input::RemovedByPeers),
@@ -276,36 +263,6 @@ impl Driver {
             }
             other => tracing::warn!(%peer, why = ?other, "peer refuses us"),
         }
-    }
-
-    /// A joining node learns genesis, its id, and whom to talk to.
-    fn admit(&self, request: &Bytes) -> Result<Bytes, String> {
-        let request = join::Request::decode(request).map_err(|error| error.to_string())?;
-        let mut members = self.parts.members.iter();
-        let known = members
-            .find(|member| member.role != MemberRole::Gone && member.address == request.address);
-        let Some(member) = known else {
-            return Err(format!(
-                "{} is not the address of a member; add it first",
-                request.address
-            ));
-        };
-        // A voter that comes without its disk may have voted and forgotten it.
-        let new = matches!(member.role, MemberRole::Joining | MemberRole::Learner);
-        let same = member.incarnation == request.incarnation && request.incarnation != 0;
-        let fresh = new && member.incarnation == 0;
-        if !same && !fresh {
-            return Err(format!(
-                "node {} at {} has another data directory; remove the member and add it again",
-                member.id, member.address
-            ));
-        }
-        let welcome = join::Welcome {
-            genesis: self.parts.genesis.clone(),
-            id: member.id,
-            peers: join::peers(&self.parts.members),
-        };
-        Ok(welcome.encode())
     }
 
     /// Something came from inside.
@@ -520,40 +477,6 @@ impl Driver {
         self.ask_members();
     }
 
-    /// Reads the member list in the background; it comes back as an event.
-    fn ask_members(&self) {
-        let (readers, own) = (self.parts.readers.clone(), self.parts.own.clone());
-        tokio::spawn(async move {
-            let mut told = String::new();
-            for _ in 0..MEMBER_READS_MAX {
-                match read_members(&readers).await {
-                    Ok((index, members)) => {
-                        let _ended = own.send(Event::Members { index, members });
-                        return;
-                    }
-                    Err(why) => told = why,
-                }
-                tokio::time::sleep(MEMBER_READ_PAUSE).await;
-            }
-            let why = format!("the member list could not be read: {told}");
-            let _ended = own.send(Event::Failed(why));
-        });
-    }
-
-    /// The transport may talk to the members, and to nobody else.
-    fn meet_members(&mut self) {
-        let me = self.parts.replica.view().id;
-        let (peers, removed) = join::address_book(&self.parts.members, me);
-        self.parts.transport.set_peers(peers);
-        self.parts.transport.set_removed(removed);
-        let own = self.parts.members.iter().find(|member| member.id == me.get());
-        let known = own.map_or(0, |member| member.incarnation);
-        if known != 0 && known != self.parts.incarnation {
-            let why = format!("node id {me} belongs to another data directory");
-            self.end.get_or_insert(End::Failed(why));
-        }
-    }
-
     fn answer_command(&mut self, ticket: Ticket, index: Index, outcome: Outcome) {
         match self.waiters.remove(&ticket) {
             Some(Waiter::Command(reply)) => {
@@ -618,24 +541,6 @@ impl Driver {
             self.duty_in_flight = Some(ticket);
             self.propose_duty(ticket, &command);
         }
-    }
-
-    /// Whom to talk to, from a cluster that this node joins; what the log says comes later and
-    /// counts more.
-    fn welcomed(&mut self, members: Vec<Member>) {
-        if self.members_at != Index::ZERO {
-            return;
-        }
-        for member in members {
-            match self.parts.members.iter_mut().find(|one| one.id == member.id) {
-                Some(known) => {
-                    known.address = member.address;
-                    known.incarnation = member.incarnation;
-                }
-                None => self.parts.members.push(member),
-            }
-        }
-        self.meet_members();
     }
 
     fn role_changed(&mut self, change: &RoleChange) {
@@ -703,12 +608,6 @@ impl Driver {
         self.step(Input::Transfer { ticket, to: None });
     }
 
-    /// Published before the next leader can hear of it.
-    fn step_aside(&mut self) {
-        self.stepping_aside = true;
-        self.publish();
-    }
-
     fn stop_because(&mut self, why: &Stop) {
         let end = match why {
             Stop::Removed => End::Removed,
@@ -732,73 +631,5 @@ impl Driver {
             .publish(&Status { pid: u64::from(std::process::id()), ..Status::default() });
         self.parts.readers.close();
         self.parts.transport.shutdown().await;
-    }
-
-    fn publish(&self) {
-        self.parts.board.publish(&self.status());
-    }
-
-    /// Until when nobody else can have been elected: followers wait half an election timeout after
-    /// the last word of their leader, and a majority had heard that word when it answered.
-    fn leader_until_ns(&self, view: &View) -> u64 {
-        if view.role != Role::Leader || view.transferring || view.joint || self.stepping_aside {
-            return 0;
-        }
-        let now = clock::boottime_ns();
-        let answered = |id: &NodeId| {
-            if *id == view.id { now } else { self.heard.get(id).copied().unwrap_or(0) }
-        };
-        let mut answers: Vec<u64> = view.voters.iter().map(answered).collect();
-        answers.sort_unstable_by(|one, other| other.cmp(one));
-        let majority = answers.get(answers.len() / 2).copied().unwrap_or(0);
-        let margin = Duration::from_millis(LEASE_MARGIN_TICKS * pgraft_replica::limits::TICK_MS);
-        let lease = (self.parts.election_timeout / 2).saturating_sub(margin);
-        if majority == 0 { 0 } else { majority + u64::try_from(lease.as_nanos()).unwrap_or(0) }
-    }
-
-    fn status(&self) -> Status {
-        let view = self.parts.replica.view();
-        let state = match view.role {
-            Role::Follower => State::Follower,
-            Role::PreCandidate | Role::Candidate => State::Candidate,
-            Role::Leader => State::Leader,
-        };
-        let leader_until_ns = self.leader_until_ns(&view);
-        let is_leader = leader_until_ns > clock::boottime_ns();
-        let active = view.peers.iter().filter(|peer| peer.active && peer.id != view.id);
-        Status {
-            node_id: view.id.get(),
-            state,
-            term: view.term.0,
-            leader_id: view.leader.map_or(0, NodeId::get),
-            is_leader,
-            leader_until_ns,
-            commit: view.committed.0,
-            applied: view.applied.0,
-            last_index: view.last_index.0,
-            first_index: view.first_index.0,
-            snapshot_index: view.first_index.0.saturating_sub(1),
-            members: (view.voters.len() + view.learners.len()) as u64,
-            voters: view.voters.len() as u64,
-            messages_sent: view.messages_sent,
-            heartbeats_sent: view.heartbeats_sent,
-            elections_started: view.elections_started,
-            replicated: active.map(|peer| peer.match_index.0).min().unwrap_or(view.committed.0),
-            errors: self.parts.gateway.errors(),
-            log_writes: self.parts.log.writes(),
-            pid: u64::from(std::process::id()),
-        }
-    }
-}
-
-/// The member list and the index it was read at.
-async fn read_members(readers: &Readers) -> Result<(Index, Vec<Member>), String> {
-    let query = pgraft_membership::Query::Members.encode();
-    let answer = readers.query(MEMBERSHIP.to_owned(), "sys:node".to_owned(), query).await;
-    let answer = answer.map_err(|failure| failure.to_string())?;
-    let reply = answer.outcome.map_err(|rejection| rejection.message)?;
-    match pgraft_membership::Reply::decode(&reply) {
-        Ok(pgraft_membership::Reply::Members(members)) => Ok((answer.index, members)),
-        other => Err(format!("{other:?}")),
     }
 }
