@@ -1,4 +1,4 @@
-//! The gateway's session: numbers for requests, so that a repeated one is applied once (⓵ of the
+//! The gateway's session: numbers for requests, so that a repeated one is applied once (① of the
 //! way of a write; Raft thesis, section 6.3).
 //!
 //! One session per start of a node, opened through the log before the first command. Replies are
