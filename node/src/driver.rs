@@ -475,6 +475,7 @@ impl Driver {
         self.waiters.retain(|_, waiter| !matches!(waiter, Waiter::Command(_) | Waiter::Duty));
         self.duty_in_flight = None;
         self.ask_members();
+        self.publish();
     }
 
     fn answer_command(&mut self, ticket: Ticket, index: Index, outcome: Outcome) {
