@@ -1,0 +1,3 @@
+//! Histories, and everything that judges them.
+
+pub mod history;

@@ -1,0 +1,3 @@
+//! Whole clusters under simulated faults.
+
+pub mod plan;

@@ -1,0 +1,1 @@
+//! The shipped driver and store under a model checker.
