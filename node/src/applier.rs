@@ -1,18 +1,18 @@
-//! The thread that owns state.db: applies committed entries in the machines (⑥ of the way of a
+//! The worker that owns state.db: applies committed entries in the machines (⑥ of the way of a
 //! write), as many per transaction as wait.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use pgraft_host::{Applied, Applier, Fault, Machines};
 use pgraft_replica::{Committed, Persist};
 use pgraft_store::{Disk, FullDisk, StateStore, WhenFull};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::clock;
 use crate::event::{ApplierReport, Event};
 use crate::log_writer::chain;
+use crate::worker::{self, Ended};
+use crate::world::World;
 
 /// Entries in one transaction of state.db.
 const ENTRIES_MAX: usize = 1024;
@@ -26,43 +26,49 @@ pub(crate) enum ApplyJob {
     Switch { task: Persist, generation: u64 },
 }
 
-/// Handle of the thread; it ends when the handle is gone.
-pub(crate) struct ApplyThread {
-    jobs: Sender<ApplyJob>,
+/// Handle of the worker; it ends when the handle is gone.
+pub(crate) struct ApplyWorker {
+    jobs: UnboundedSender<ApplyJob>,
 }
 
-impl ApplyThread {
-    /// Starts the thread with an opened applier.
+impl ApplyWorker {
+    /// Starts the worker with an opened applier.
     pub(crate) fn start(
+        world: &Arc<dyn World>,
         machines: Arc<Machines>,
         disk: Disk,
         applier: Applier,
         events: UnboundedSender<Event>,
-    ) -> std::io::Result<(ApplyThread, std::thread::JoinHandle<()>)> {
-        let (jobs, inbox) = channel();
-        let thread = Thread { machines, disk, inbox, events: events.clone() };
-        let run = move || thread.run(applier).map_err(|fault| chain(&fault));
-        let handle = crate::thread::start("apply", events, run)?;
-        Ok((ApplyThread { jobs }, handle))
+    ) -> std::io::Result<(ApplyWorker, Ended)> {
+        let (jobs, inbox) = unbounded_channel();
+        let told = events.clone();
+        let worker = Worker { world: Arc::clone(world), machines, disk, events: told };
+        let work = async move { worker.run(inbox, applier).await.map_err(|fault| chain(&fault)) };
+        let ended = worker::start(world, "apply", events, work)?;
+        Ok((ApplyWorker { jobs }, ended))
     }
 
-    /// Hands over a job; a thread that ended has already reported why.
+    /// Hands over a job; a worker that ended has already reported why.
     pub(crate) fn give(&self, job: ApplyJob) {
         let _ended = self.jobs.send(job);
     }
 }
 
-struct Thread {
+struct Worker {
+    world: Arc<dyn World>,
     machines: Arc<Machines>,
     disk: Disk,
-    inbox: Receiver<ApplyJob>,
     events: UnboundedSender<Event>,
 }
 
-impl Thread {
-    fn run(&self, mut applier: Applier) -> Result<(), Fault> {
+impl Worker {
+    async fn run(
+        &self,
+        mut inbox: UnboundedReceiver<ApplyJob>,
+        mut applier: Applier,
+    ) -> Result<(), Fault> {
         let mut batch: Vec<Committed> = Vec::new();
-        while let Ok(job) = self.inbox.recv() {
+        while let Some(job) = inbox.recv().await {
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 match job {
@@ -75,11 +81,11 @@ impl Thread {
                     }
                 }
                 if batch.len() < ENTRIES_MAX {
-                    next = self.inbox.try_recv().ok();
+                    next = inbox.try_recv().ok();
                 }
             }
             if !batch.is_empty() {
-                let applied = self.apply(&mut applier, &batch)?;
+                let applied = self.apply(&mut applier, &batch).await?;
                 tracing::trace!(entries = batch.len(), "way of a write: ⑥ apply");
                 batch.clear();
                 self.tell(Event::Applied { applied, report: report(&applier) });
@@ -89,16 +95,20 @@ impl Thread {
     }
 
     /// Applies the batch; a full disk undoes it as a whole, so it may be tried again.
-    fn apply(&self, applier: &mut Applier, batch: &[Committed]) -> Result<Vec<Applied>, Fault> {
+    async fn apply(
+        &self,
+        applier: &mut Applier,
+        batch: &[Committed],
+    ) -> Result<Vec<Applied>, Fault> {
         let mut full = FullDisk::default();
         loop {
             match applier.apply(batch) {
                 Err(Fault::Store(fault)) if fault.is_full() => {
                     tracing::error!(fault = chain(&fault), "disk full: nothing is applied");
                     self.tell(Event::DiskFull);
-                    match full.found(clock::boottime_ms(), false) {
+                    match full.found(self.world.boottime_ns() / 1_000_000, false) {
                         WhenFull::RetryAfterMs(pause) => {
-                            std::thread::sleep(Duration::from_millis(pause));
+                            tokio::time::sleep(Duration::from_millis(pause)).await;
                         }
                         _ => return Err(Fault::Store(fault)),
                     }

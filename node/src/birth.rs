@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use pgraft_replica::NodeId;
 use pgraft_store::{Disk, Identity, LogStore};
-use pgraft_transport::{Local, Tcp, Timing};
+use pgraft_transport::{Local, Timing};
 use tokio::sync::watch;
 
 use crate::genesis::Genesis;
 use crate::join;
 use crate::log_writer::chain;
 use crate::settings::Settings;
+use crate::world::World;
 
 /// Pause between two rounds of asking to join.
 const RETRY_MS: u64 = 500;
@@ -27,6 +28,7 @@ pub(crate) enum Made {
 
 /// Makes sure that raft.db exists: found, derived from the settings, or joined.
 pub(crate) async fn create(
+    world: &dyn World,
     settings: &Settings,
     disk: &Disk,
     stopping: &mut watch::Receiver<bool>,
@@ -39,42 +41,34 @@ pub(crate) async fn create(
         let own = members.iter().find(|member| member.name == settings.name);
         let id = own.expect("validate() found it").id;
         let genesis = Genesis::new(&settings.initial_cluster_token, &members);
-        make(disk, &genesis, id)?;
+        make(world, disk, &genesis, id)?;
         return Ok(Made::Exists(None));
     }
     let welcome = tokio::select! {
-        welcome = ask_to_join(settings, 0) => welcome?,
+        welcome = ask_to_join(world, settings, 0) => welcome?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(Made::Stopped),
     };
     let genesis = Genesis::decode(&welcome.genesis).map_err(|error| error.to_string())?;
-    make(disk, &genesis, welcome.id)?;
+    make(world, disk, &genesis, welcome.id)?;
     Ok(Made::Exists(Some(welcome)))
 }
 
-fn make(disk: &Disk, genesis: &Genesis, id: u64) -> Result<(), String> {
+fn make(world: &dyn World, disk: &Disk, genesis: &Genesis, id: u64) -> Result<(), String> {
     let node = NodeId::new(id).ok_or("node id 0 is not allowed")?;
-    let incarnation = u128::from(random()?) << 64 | u128::from(random()?);
+    let incarnation = u128::from(world.random()?) << 64 | u128::from(world.random()?);
     let identity =
         Identity { cluster: genesis.cluster(), genesis_hash: genesis.hash(), node, incarnation };
     LogStore::create(disk, &identity, &genesis.encode()).map_err(|fault| chain(&fault))
-}
-
-pub(crate) fn network(settings: &Settings) -> Tcp {
-    let user_timeout = Duration::from_millis(settings.election_timeout_ms);
-    Tcp { user_timeout, ..Tcp::default() }
 }
 
 fn token(settings: &Settings) -> Bytes {
     Bytes::from(settings.initial_cluster_token.clone())
 }
 
-pub(crate) fn random() -> Result<u64, String> {
-    getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"))
-}
-
 /// Asks one member after the other until one knows this node; `incarnation` is 0 before it has a
 /// data directory.
 pub(crate) async fn ask_to_join(
+    world: &dyn World,
     settings: &Settings,
     incarnation: u128,
 ) -> Result<join::Welcome, String> {
@@ -90,7 +84,7 @@ pub(crate) async fn ask_to_join(
     loop {
         for member in members.iter().filter(|member| member.address.to_string() != own) {
             let address = member.address.to_string();
-            let (net, wait) = (network(settings), Timing::default().join);
+            let (net, wait) = (world.peers(), Timing::default().join);
             let asked = request.encode();
             let asked = pgraft_transport::join(&net, &address, token(settings), asked, wait).await;
             match asked.map_err(|error| error.to_string()) {
@@ -109,14 +103,18 @@ pub(crate) async fn ask_to_join(
 }
 
 /// Who this node is, for the transport.
-pub(crate) fn local(settings: &Settings, identity: &Identity) -> Result<Local, String> {
+pub(crate) fn local(
+    world: &dyn World,
+    settings: &Settings,
+    identity: &Identity,
+) -> Result<Local, String> {
     Ok(Local {
         cluster: identity.cluster,
         genesis_hash: identity.genesis_hash,
         node: identity.node,
         incarnation: identity.incarnation,
         token: token(settings),
-        seed: random()?,
+        seed: world.random()?,
         timing: Timing::default(),
     })
 }

@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use pgraft_replica::Index;
 use pgraft_store::{Checkpointer, Disk, OpenError};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::event::Event;
 use crate::log_writer::chain;
+use crate::worker::{self, Ended};
+use crate::world::World;
 
 /// How often the size of the write-ahead log is looked at.
 const LOOK_MS: u64 = 500;
@@ -20,28 +23,27 @@ const WAL_BYTES: u64 = 4 << 20;
 /// A smaller one is moved after this many looks, so that an idle node ends with a clean file.
 const LOOKS_MAX: u32 = 20;
 
-/// Handle of the thread; it ends when the handle is gone.
-pub(crate) struct CheckpointThread {
-    _alive: Sender<()>,
+/// Handle of the worker; it ends when the handle is gone.
+pub(crate) struct CheckpointWorker {
+    _alive: oneshot::Sender<()>,
     generation: Arc<AtomicU64>,
 }
 
-impl CheckpointThread {
-    /// Starts the thread on a generation of state.db.
+impl CheckpointWorker {
+    /// Starts the worker on a generation of state.db.
     pub(crate) fn start(
+        world: &Arc<dyn World>,
         disk: Disk,
         generation: u64,
         events: UnboundedSender<Event>,
-    ) -> std::io::Result<(CheckpointThread, std::thread::JoinHandle<()>)> {
-        let (alive, ended) = channel::<()>();
+    ) -> std::io::Result<(CheckpointWorker, Ended)> {
+        let (alive, mut over) = oneshot::channel::<()>();
         let shared = Arc::new(AtomicU64::new(generation));
         let wanted = Arc::clone(&shared);
         let news = events.clone();
-        let run = move || {
+        let work = async move {
             let mut work = Work { disk, open: None, looks: 0, told: Index::ZERO };
-            while let Err(RecvTimeoutError::Timeout) =
-                ended.recv_timeout(Duration::from_millis(LOOK_MS))
-            {
+            while timeout(Duration::from_millis(LOOK_MS), &mut over).await.is_err() {
                 match work.look(&wanted) {
                     Ok(None) => {}
                     Ok(Some(index)) => {
@@ -55,8 +57,8 @@ impl CheckpointThread {
             }
             Ok(())
         };
-        let handle = crate::thread::start("checkpoint", events, run)?;
-        Ok((CheckpointThread { _alive: alive, generation: shared }, handle))
+        let ended = worker::start(world, "checkpoint", events, work)?;
+        Ok((CheckpointWorker { _alive: alive, generation: shared }, ended))
     }
 
     /// Goes on with a received snapshot.

@@ -17,13 +17,12 @@ use pgraft_replica::{
     Committed, Effects, Index, Input, Message, MessageKind, NodeId, Persist, Proposal, Refusal,
     Replica, Role, RoleChange, Stop, Ticket,
 };
-use pgraft_transport::{Event as NetEvent, Refusal as NetRefusal, Tcp, Transport};
+use pgraft_transport::{AnyNet, Event as NetEvent, Refusal as NetRefusal, Transport};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, MissedTickBehavior};
 
-use crate::applier::{ApplyJob, ApplyThread};
-use crate::checkpointer::CheckpointThread;
-use crate::clock;
+use crate::applier::{ApplyJob, ApplyWorker};
+use crate::checkpointer::CheckpointWorker;
 use crate::duties::{self, Duties, Duty, MEMBERSHIP};
 use crate::event::{ApplierReport, Ask, Event};
 use crate::gateway::{Gateway, Leadership};
@@ -32,6 +31,7 @@ use crate::readers::Readers;
 use crate::report;
 use crate::snapshots::{Audience, Snapshots};
 use crate::status::{Status, StatusBoard};
+use crate::world::{Observer, World};
 
 /// Events handled in one turn: one turn's commands become one entry.
 const TURN_EVENTS_MAX: usize = 1024;
@@ -42,6 +42,8 @@ const TICKS_PER_WAKE: u32 = 2;
 const PUBLISH_TICKS: u64 = 4;
 /// Ticks between two looks at the leader's duties.
 const DUTY_TICKS: u64 = 10;
+/// Nanoseconds of a millisecond.
+const MS: u64 = 1_000_000;
 
 /// Why the driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +67,15 @@ enum Waiter {
 
 /// What a driver is made of.
 pub(crate) struct Parts {
+    pub(crate) world: Arc<dyn World>,
     pub(crate) replica: Replica,
-    pub(crate) transport: Transport<Tcp>,
+    pub(crate) transport: Transport<AnyNet>,
     pub(crate) net: mpsc::Receiver<NetEvent>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Event>,
     pub(crate) own: mpsc::UnboundedSender<Event>,
     pub(crate) log: LogWriter,
-    pub(crate) applier: ApplyThread,
-    pub(crate) checkpointer: CheckpointThread,
+    pub(crate) applier: ApplyWorker,
+    pub(crate) checkpointer: CheckpointWorker,
     pub(crate) readers: Readers,
     pub(crate) snapshots: Snapshots,
     pub(crate) gateway: Gateway,
@@ -89,6 +92,7 @@ pub(crate) struct Parts {
 /// The driver of one node.
 pub(crate) struct Driver {
     parts: Parts,
+    observer: Option<Arc<dyn Observer>>,
     waiters: HashMap<Ticket, Waiter>,
     next_ticket: u64,
     /// Tickets of entries that the applier works on, in order.
@@ -115,8 +119,10 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Driver {
         let members_at = parts.replica.view().applied;
+        let (observer, last_tick_ms) = (parts.world.observer(), parts.world.boottime_ns() / MS);
         Driver {
             parts,
+            observer,
             waiters: HashMap::new(),
             next_ticket: 0,
             applying: VecDeque::new(),
@@ -128,7 +134,7 @@ impl Driver {
             members_at,
             heard: BTreeMap::new(),
             ticks: 0,
-            last_tick_ms: clock::boottime_ms(),
+            last_tick_ms,
             stalled: false,
             transferring: Vec::new(),
             draining: None,
@@ -139,8 +145,7 @@ impl Driver {
 
     /// Runs until the node stops, fails or is removed.
     pub(crate) async fn run(mut self) -> End {
-        let tick = Duration::from_millis(pgraft_replica::limits::TICK_MS);
-        let mut ticker = tokio::time::interval(tick * TICKS_PER_WAKE);
+        let mut ticker = tokio::time::interval(self.parts.world.tick() * TICKS_PER_WAKE);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.meet_members();
         self.publish();
@@ -185,7 +190,7 @@ impl Driver {
 
     fn tick(&mut self) {
         self.ticks += u64::from(TICKS_PER_WAKE);
-        let now_ms = clock::boottime_ms();
+        let now_ms = self.parts.world.boottime_ns() / MS;
         let gap_ms = now_ms.saturating_sub(self.last_tick_ms);
         self.last_tick_ms = now_ms;
         if u128::from(gap_ms) > self.parts.election_timeout.as_millis() / 2 {
@@ -194,7 +199,7 @@ impl Driver {
         }
         self.watch_disk();
         for _ in 0..TICKS_PER_WAKE {
-            self.step(Input::Tick { wall_ms: clock::wall_ms() });
+            self.step(Input::Tick { wall_ms: self.parts.world.wall_ms() });
         }
         if self.ticks.is_multiple_of(DUTY_TICKS) {
             self.do_duties();
@@ -358,7 +363,11 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input) {
+        let watched = self.observer.as_ref().map(|observer| (Arc::clone(observer), input.clone()));
         let effects = self.parts.replica.step(input);
+        if let Some((observer, input)) = watched {
+            observer.stepped(&input, &effects, &self.parts.replica);
+        }
         self.carry_out(effects);
     }
 
@@ -440,6 +449,9 @@ impl Driver {
     }
 
     fn applied(&mut self, applied: Vec<Applied>, report: ApplierReport) {
+        if let Some(observer) = &self.observer {
+            observer.applied(&applied, &report.digests);
+        }
         self.parts.report = report;
         let mut members_changed = false;
         let mut last = None;
@@ -568,7 +580,7 @@ impl Driver {
             return;
         }
         let view = self.parts.replica.view();
-        let now_ms = clock::wall_ms();
+        let now_ms = self.parts.world.wall_ms();
         let duty = self.duties.next(&view, &self.parts.members, &self.parts.report, now_ms);
         let Some(duty) = duty else { return };
         let ticket = self.wait(Waiter::Duty);

@@ -8,13 +8,13 @@ use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
 use pgraft_replica::{Config, Index, Replica, Restored};
 use pgraft_store::{Disk, LogStore, OpenError, Opened, StateReader, StateStore};
 
-use crate::birth::random;
 use crate::data_dir;
 use crate::duties::MEMBERSHIP;
 use crate::genesis::Genesis;
 use crate::join;
 use crate::log_writer::chain;
 use crate::settings::Settings;
+use crate::world::World;
 
 /// Why the files cannot be used as they are.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,7 @@ impl Files {
     /// # Errors
     /// [`Unusable`].
     pub(crate) fn open(
+        world: &dyn World,
         settings: &Settings,
         disk: &Disk,
         welcome: Option<join::Welcome>,
@@ -62,9 +63,10 @@ impl Files {
         let tail = log.tail(meta.applied, CACHE_BYTES_MAX).map_err(|fault| chain(&fault))?;
         let config = Config {
             id: opened.identity.node,
-            seed: random()?,
+            seed: world.random()?,
             election_ticks: ticks(settings.election_timeout_ms),
             heartbeat_ticks: ticks(settings.heartbeat_interval_ms),
+            keep: settings.log_keep,
         };
         let restored = Restored {
             hard_state: opened.hard_state,
@@ -74,6 +76,9 @@ impl Files {
             applied: meta.applied,
             conf: meta.conf.clone(),
         };
+        if let Some(observer) = world.observer() {
+            observer.started(&config, &restored);
+        }
         let replica = Replica::new(config, restored).map_err(|error| chain(&error))?;
         let mut members = members(&machines, disk, opened.generation)?;
         if let Some(welcome) = welcome.filter(|_| meta.applied == Index::ZERO) {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use pgraft_host::{Command, HostCode, Outcome};
 use pgraft_replica::limits::COMMAND_BYTES_MAX;
 use pgraft_replica::{Index, NodeId, Refusal, Role};
-use pgraft_transport::{RpcError, Tcp, Transport};
+use pgraft_transport::{AnyNet, RpcError, Transport};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     inbox: UnboundedSender<Event>,
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<Index>,
-    transport: Transport<Tcp>,
+    transport: Transport<AnyNet>,
     readers: Readers,
     /// How long a request waits for a leader before it is told that there is none.
     patience: Duration,
@@ -88,7 +88,7 @@ impl Shared {
     pub(crate) fn new(
         settings: &Settings,
         inbox: UnboundedSender<Event>,
-        transport: Transport<Tcp>,
+        transport: Transport<AnyNet>,
         readers: Readers,
         leadership: watch::Receiver<Leadership>,
         applied: watch::Receiver<Index>,

@@ -23,6 +23,7 @@ mod join;
 mod life;
 mod log_writer;
 mod node;
+mod os;
 mod peer_rpc;
 mod readers;
 mod recovery;
@@ -34,7 +35,9 @@ pub mod settings;
 mod snapshots;
 mod socket;
 pub mod status;
-mod thread;
+mod unix;
+mod worker;
+pub mod world;
 
 pub use data_dir::DataDirError;
 pub use node::{Ended, Node, StartError};

@@ -9,14 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use pgraft_replica::{Index, NodeId};
 use pgraft_store::{Disk, Fault, StateReader};
-use pgraft_transport::{Net, Tcp, Transport};
-use tokio::net::TcpListener;
+use pgraft_transport::{AnyListener, Net, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::applier::{ApplyThread, report};
-use crate::birth::{Made, ask_to_join, create, local, network};
-use crate::checkpointer::CheckpointThread;
+use crate::applier::{ApplyWorker, report};
+use crate::birth::{Made, ask_to_join, create, local};
+use crate::checkpointer::CheckpointWorker;
 use crate::data_dir::{self, DataDir};
 use crate::driver::{Driver, End, Parts};
 use crate::duties::MEMBERSHIP;
@@ -31,6 +30,8 @@ use crate::settings::Settings;
 use crate::snapshots::Snapshots;
 use crate::socket::Socket;
 use crate::status::{State, Status, StatusBoard};
+use crate::worker::{self, Ended as WorkerEnded};
+use crate::world::World;
 
 /// Events of the network that may wait for the driver; then TCP pushes back.
 const NET_EVENTS_MAX: usize = 4096;
@@ -43,6 +44,7 @@ const INCARNATION_MISMATCH: u32 =
 
 /// Runs a node until it is stopped (`None`) or ends by itself.
 pub(crate) fn live(
+    world: &Arc<dyn World>,
     settings: &Settings,
     dir: DataDir,
     board: Arc<dyn StatusBoard>,
@@ -53,12 +55,24 @@ pub(crate) fn live(
         Ok(runtime) => runtime,
         Err(error) => return Some(Ended::Failed(format!("start the runtime: {error}"))),
     };
+    let ended = runtime.block_on(live_in(world, settings, &dir, board, stopping));
+    runtime.shutdown_background();
+    drop(dir);
+    ended
+}
+
+/// The same on the runtime of the caller.
+pub(crate) async fn live_in(
+    world: &Arc<dyn World>,
+    settings: &Settings,
+    dir: &DataDir,
+    board: Arc<dyn StatusBoard>,
+    stopping: watch::Receiver<bool>,
+) -> Option<Ended> {
     let pid = u64::from(std::process::id());
     board.publish(&Status { state: State::Starting, pid, ..Status::default() });
-    let end = runtime.block_on(run(settings, &dir, Arc::clone(&board), stopping));
-    runtime.shutdown_background();
+    let end = run(world, settings, dir, Arc::clone(&board), stopping).await;
     board.publish(&Status { pid, ..Status::default() });
-    drop(dir);
     match end {
         Ok(End::Stopped) => None,
         Ok(End::Removed) => Some(Ended::Removed),
@@ -67,41 +81,41 @@ pub(crate) fn live(
 }
 
 async fn run(
+    world: &Arc<dyn World>,
     settings: &Settings,
     dir: &DataDir,
     board: Arc<dyn StatusBoard>,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<End, String> {
     let listen = settings.listen().map_err(|error| error.to_string())?;
-    let net = network(settings);
+    let net = world.peers();
     let listener = net.bind(&listen.to_string()).await;
     let listener = listener.map_err(|error| format!("listen at {listen}: {error}"))?;
-    let socket = Socket::bind(&settings.socket)
-        .map_err(|error| format!("listen at {}: {error}", settings.socket.display()))?;
+    let socket = Socket::bind(world.clients()).await.map_err(|error| error.to_string())?;
     let (ready, gateway) = watch::channel(None);
     let clients = tokio::spawn(socket.serve(gateway));
-    let disk = Disk::new(dir.path());
+    let disk = world.disk(dir.path());
 
-    let made = create(settings, &disk, &mut stopping).await;
+    let made = create(&**world, settings, &disk, &mut stopping).await;
     let Made::Exists(welcome) = made? else { return Ok(End::Stopped) };
-    let (files, listener) = match Files::open(settings, &disk, welcome) {
+    let (files, listener) = match Files::open(&**world, settings, &disk, welcome) {
         Ok(files) => (files, listener),
         Err(Unusable::StateLost(why)) => {
             tracing::error!(why, "the state is fetched from a peer");
             tokio::select! {
-                fetched = fetch_state(settings, &disk, (net.clone(), listener)) => fetched?,
+                fetched = fetch_state(world, settings, &disk, listener) => fetched?,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(End::Stopped),
             }
-            files_with_state(settings, &disk, &net, &listen.to_string()).await?
+            files_with_state(world, settings, &disk, &listen.to_string()).await?
         }
         Err(Unusable::Other(why)) => return Err(why),
     };
     let checking = dir.unclean().then(|| disk.clone());
-    let (node, threads) = assemble(settings, &disk, files, (net, listener), board)?;
+    let (node, workers) = assemble(world, settings, &disk, files, listener, board)?;
     let checked = Arc::new(AtomicBool::new(checking.is_none()));
     if let Some(disk) = checking {
         let (events, dir) = (node.events.clone(), dir.path().to_owned());
-        check_state(disk, node.generation, events, dir, Arc::clone(&checked));
+        check_state(world, disk, node.generation, events, dir, Arc::clone(&checked));
     }
     ready.send_replace(Some(node.gateway.clone()));
     let own = node.events.clone();
@@ -111,7 +125,8 @@ async fn run(
     });
     let announcing = tokio::spawn(announce(node.gateway.clone(), node.events.clone(), node.me));
     if settings.joins() && node.me.applied_nothing {
-        tokio::spawn(meet_again(settings.clone(), node.me, node.events.clone()));
+        let world = Arc::clone(world);
+        tokio::spawn(meet_again(world, settings.clone(), node.me, node.events.clone()));
     }
     let end = node.driver.run().await;
     if end == End::Removed {
@@ -124,8 +139,8 @@ async fn run(
     // Connections of clients live on in their tasks, but find no gateway any more.
     ready.send_replace(None);
     drop(node.gateway);
-    for thread in threads {
-        let _panicked = tokio::task::spawn_blocking(move || thread.join()).await;
+    for worker in workers {
+        let _told_already = worker.await;
     }
     if end == End::Stopped && checked.load(Ordering::Relaxed) {
         dir.closed();
@@ -134,8 +149,13 @@ async fn run(
 }
 
 /// A node that was started again before it had caught up asks once more who its peers are.
-async fn meet_again(settings: Settings, me: Me, events: mpsc::UnboundedSender<Event>) {
-    match ask_to_join(&settings, me.incarnation).await {
+async fn meet_again(
+    world: Arc<dyn World>,
+    settings: Settings,
+    me: Me,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    match ask_to_join(&*world, &settings, me.incarnation).await {
         Ok(welcome) => {
             let _ended = events.send(Event::Welcomed(welcome.members()));
         }
@@ -145,27 +165,29 @@ async fn meet_again(settings: Settings, me: Me, events: mpsc::UnboundedSender<Ev
 
 /// Opens the files after the state was fetched, and listens again.
 async fn files_with_state(
+    world: &Arc<dyn World>,
     settings: &Settings,
     disk: &Disk,
-    net: &Tcp,
     listen: &str,
-) -> Result<(Files, TcpListener), String> {
+) -> Result<(Files, AnyListener), String> {
     data_dir::state_is_whole(&disk.dir).map_err(|error| error.to_string())?;
-    let files = Files::open(settings, disk, None).map_err(|unusable| unusable.to_string())?;
-    let listener = net.bind(listen).await;
+    let files =
+        Files::open(&**world, settings, disk, None).map_err(|unusable| unusable.to_string())?;
+    let listener = world.peers().bind(listen).await;
     Ok((files, listener.map_err(|error| format!("listen at {listen}: {error}"))?))
 }
 
 /// After an unclean end the whole of state.db is added up once, in the background. What does not
 /// add up is remembered, and fetched anew at the next start.
 fn check_state(
+    world: &Arc<dyn World>,
     disk: Disk,
     generation: u64,
     events: mpsc::UnboundedSender<Event>,
     dir: PathBuf,
     done: Arc<AtomicBool>,
 ) {
-    let check = move || {
+    let check = async move {
         let verified = StateReader::open(&disk, generation)
             .map_err(|error| chain(&error))
             .map(|mut reader| reader.verify());
@@ -183,7 +205,7 @@ fn check_state(
         }
         Ok(())
     };
-    if let Err(error) = crate::thread::start("check", events, check) {
+    if let Err(error) = worker::start(world, "check", events, check) {
         tracing::warn!(%error, "state.db is not checked");
     }
 }
@@ -204,33 +226,34 @@ struct Me {
     applied_nothing: bool,
 }
 
-type Threads = Vec<std::thread::JoinHandle<()>>;
-
-/// Starts the threads on the opened files and puts the driver together.
+/// Starts the workers on the opened files and puts the driver together.
 fn assemble(
+    world: &Arc<dyn World>,
     settings: &Settings,
     disk: &Disk,
     files: Files,
-    (tcp, listener): (Tcp, TcpListener),
+    listener: AnyListener,
     board: Arc<dyn StatusBoard>,
-) -> Result<(Living, Threads), String> {
+) -> Result<(Living, Vec<WorkerEnded>), String> {
     let Files { machines, log, opened, applier, replica, members } = files;
     let (own, inbox) = mpsc::unbounded_channel();
     let (net, net_events) = mpsc::channel(NET_EVENTS_MAX);
-    let transport = Transport::start(tcp, listener, local(settings, &opened.identity)?, net);
+    let us = local(&**world, settings, &opened.identity)?;
+    let transport = Transport::start(world.peers(), listener, us, net);
     let generation = opened.generation;
     let first_report = report(&applier);
     let applied_index = applier.meta().applied;
-    let io = |error: std::io::Error| format!("start a thread: {error}");
-    let (readers, mut threads) = Readers::start(&machines, disk, generation, &own).map_err(io)?;
-    let (log, thread) = LogWriter::start(log, disk, own.clone()).map_err(io)?;
-    threads.push(thread);
-    let (applier, thread) =
-        ApplyThread::start(machines, disk.clone(), applier, own.clone()).map_err(io)?;
-    threads.push(thread);
-    let (checkpointer, thread) =
-        CheckpointThread::start(disk.clone(), generation, own.clone()).map_err(io)?;
-    threads.push(thread);
+    let io = |error: std::io::Error| format!("start a worker: {error}");
+    let (readers, mut workers) =
+        Readers::start(world, &machines, disk, generation, &own).map_err(io)?;
+    let (log, worker) = LogWriter::start(world, log, disk, own.clone()).map_err(io)?;
+    workers.push(worker);
+    let (applier, worker) =
+        ApplyWorker::start(world, machines, disk.clone(), applier, own.clone()).map_err(io)?;
+    workers.push(worker);
+    let (checkpointer, worker) =
+        CheckpointWorker::start(world, disk.clone(), generation, own.clone()).map_err(io)?;
+    workers.push(worker);
 
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
     let (applied, applied_seen) = watch::channel(applied_index);
@@ -245,6 +268,7 @@ fn assemble(
     let (id, incarnation) = (opened.identity.node, opened.identity.incarnation);
     let announced = members.iter().any(|one| one.id == id.get() && one.incarnation == incarnation);
     let driver = Driver::new(Parts {
+        world: Arc::clone(world),
         replica,
         transport,
         net: net_events,
@@ -254,7 +278,7 @@ fn assemble(
         applier,
         checkpointer,
         readers,
-        snapshots: Snapshots::new(disk.clone(), generation, own.clone()),
+        snapshots: Snapshots::new(Arc::clone(world), disk.clone(), generation, own.clone()),
         gateway: gateway.clone(),
         leadership,
         applied,
@@ -267,7 +291,7 @@ fn assemble(
     });
     let applied_nothing = applied_index == Index::ZERO;
     let me = Me { id, incarnation, announced, applied_nothing };
-    Ok((Living { generation, driver, gateway, events: own, me }, threads))
+    Ok((Living { generation, driver, gateway, events: own, me }, workers))
 }
 
 /// Tells the membership machine once which data directory this id belongs to, so that another one

@@ -1,17 +1,18 @@
-//! The thread that owns raft.db: one transaction and one fsync for all that waits (③ of the way
+//! The worker that owns raft.db: one transaction and one fsync for all that waits (③ of the way
 //! of a write). Any failure but a full disk ends the node; an fsync is never tried again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pgraft_replica::{Fetch, Index, Persist};
 use pgraft_store::{Ballast, Disk, Fault, FullDisk, LogStore, WhenFull};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::clock;
 use crate::event::Event;
+use crate::worker::{self, Ended};
+use crate::world::World;
 
 /// Jobs taken into one transaction.
 const JOBS_MAX: usize = 512;
@@ -29,40 +30,46 @@ pub(crate) enum LogJob {
     Truncate(Index),
 }
 
-/// Handle of the thread.
+/// Handle of the worker.
 #[derive(Clone)]
 pub(crate) struct LogWriter {
-    jobs: Sender<LogJob>,
-    /// CLOCK_BOOTTIME milliseconds at which the write in progress began; 0 = none.
+    world: Arc<dyn World>,
+    jobs: UnboundedSender<LogJob>,
+    /// Boot time in milliseconds since when a job waits or a call is in progress; 0 = neither.
     busy_since: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
 }
 
 impl LogWriter {
-    /// Starts the thread; it ends when the last handle is gone.
+    /// Starts the worker; it ends when the last handle is gone.
     pub(crate) fn start(
+        world: &Arc<dyn World>,
         store: LogStore,
         disk: &Disk,
         events: UnboundedSender<Event>,
-    ) -> std::io::Result<(LogWriter, std::thread::JoinHandle<()>)> {
-        let (jobs, inbox) = channel();
+    ) -> std::io::Result<(LogWriter, Ended)> {
+        let (jobs, inbox) = unbounded_channel();
         let busy_since = Arc::new(AtomicU64::new(0));
         let writes = Arc::new(AtomicU64::new(0));
-        let mut thread = Thread {
+        let mut worker = Worker {
+            world: Arc::clone(world),
             store,
             inbox,
             events: events.clone(),
             busy_since: Arc::clone(&busy_since),
             writes: Arc::clone(&writes),
-            ballast: lay_out_ballast(disk)?,
+            ballast: lay_out_ballast(world, disk)?,
         };
-        let run = move || thread.run().map_err(|fault| chain(&fault));
-        let handle = crate::thread::start("log", events, run)?;
-        Ok((LogWriter { jobs, busy_since, writes }, handle))
+        let work = async move { worker.run().await.map_err(|fault| chain(&fault)) };
+        let ended = worker::start(world, "log", events, work)?;
+        Ok((LogWriter { world: Arc::clone(world), jobs, busy_since, writes }, ended))
     }
 
-    /// Hands over a job; a thread that ended has already reported why.
+    /// Hands over a job; a worker that ended has already reported why.
     pub(crate) fn give(&self, job: LogJob) {
+        let now = boottime_ms(&*self.world);
+        let idle = self.busy_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        let _busy_already = idle;
         let _ended = self.jobs.send(job);
     }
 
@@ -71,18 +78,19 @@ impl LogWriter {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds that the write in progress has taken; 0 when there is none.
+    /// Milliseconds since when a job waits or a write is in progress; 0 when there is none.
     pub(crate) fn busy_ms(&self) -> u64 {
         match self.busy_since.load(Ordering::Relaxed) {
             0 => 0,
-            since => clock::boottime_ms().saturating_sub(since),
+            since => boottime_ms(&*self.world).saturating_sub(since),
         }
     }
 }
 
-struct Thread {
+struct Worker {
+    world: Arc<dyn World>,
     store: LogStore,
-    inbox: Receiver<LogJob>,
+    inbox: UnboundedReceiver<LogJob>,
     events: UnboundedSender<Event>,
     busy_since: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
@@ -90,45 +98,45 @@ struct Thread {
     ballast: Arc<Mutex<Option<Ballast>>>,
 }
 
-impl Thread {
-    fn run(&mut self) -> Result<(), Fault> {
+impl Worker {
+    async fn run(&mut self) -> Result<(), Fault> {
         let mut tasks = Vec::new();
-        while let Ok(job) = self.inbox.recv() {
+        while let Some(job) = self.inbox.recv().await {
             let mut next = Some(job);
             while let Some(job) = next.take() {
-                self.take(job, &mut tasks)?;
+                self.take(job, &mut tasks).await?;
                 if tasks.len() < JOBS_MAX {
                     next = self.inbox.try_recv().ok();
                 }
             }
-            self.write(&mut tasks)?;
-            self.tidy_up()?;
+            self.write(&mut tasks).await?;
+            self.tidy_up().await?;
         }
         Ok(())
     }
 
     /// Writes are gathered; anything else first writes what was gathered, to keep the order.
-    fn take(&mut self, job: LogJob, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
+    async fn take(&mut self, job: LogJob, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
         match job {
             LogJob::Write(task) => tasks.push(task),
             LogJob::Truncate(index) => self.store.truncate_below(index),
             LogJob::Fetch(fetch) => {
-                self.write(tasks)?;
+                self.write(tasks).await?;
                 let entries = self.timed(|store| store.read(fetch))?;
                 self.tell(Event::Fetched { low: fetch.low, entries });
             }
             LogJob::Install { task, generation } => {
-                self.write(tasks)?;
-                self.with_space(|store| store.install(&task, generation))?;
+                self.write(tasks).await?;
+                self.with_space(|store| store.install(&task, generation)).await?;
                 self.tell(Event::Installed { task, generation });
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
+    async fn write(&mut self, tasks: &mut Vec<Persist>) -> Result<(), Fault> {
         let Some(number) = tasks.last().map(|task| task.number) else { return Ok(()) };
-        self.with_space(|store| store.write(tasks))?;
+        self.with_space(|store| store.write(tasks)).await?;
         tasks.clear();
         self.writes.fetch_add(1, Ordering::Relaxed);
         tracing::trace!(number, "way of a write: ③ log");
@@ -138,39 +146,39 @@ impl Thread {
 
     /// One call of the store, watched by the driver: a disk that hangs must not lead.
     fn timed<T>(&mut self, call: impl FnOnce(&mut LogStore) -> T) -> T {
-        self.busy_since.store(clock::boottime_ms(), Ordering::Relaxed);
+        self.busy_since.store(boottime_ms(&*self.world), Ordering::Relaxed);
         let result = call(&mut self.store);
-        self.busy_since.store(0, Ordering::Relaxed);
+        let since = if self.inbox.is_empty() { 0 } else { boottime_ms(&*self.world) };
+        self.busy_since.store(since, Ordering::Relaxed);
         result
     }
 
     /// Repeats a call while the disk is full and there is hope.
-    fn with_space(
+    async fn with_space(
         &mut self,
         call: impl Fn(&mut LogStore) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut full = FullDisk::default();
         loop {
             match self.timed(&call) {
-                Err(fault) if fault.is_full() => self.make_space(fault, &mut full)?,
+                Err(fault) if fault.is_full() => self.make_space(fault, &mut full).await?,
                 other => return other,
             }
         }
     }
 
     /// Nothing is acknowledged while the disk is full; returns when it is worth another try.
-    fn make_space(&self, fault: Fault, full: &mut FullDisk) -> Result<(), Fault> {
-        let mut ballast = self.ballast.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = ballast.as_ref().is_some_and(Ballast::held);
+    async fn make_space(&mut self, fault: Fault, full: &mut FullDisk) -> Result<(), Fault> {
         tracing::error!(
             fault = chain(&fault),
             "disk full: nothing is acknowledged until it is not"
         );
         self.tell(Event::DiskFull);
-        match full.found(clock::boottime_ms(), held) {
-            WhenFull::ReleaseBallast => ballast.as_mut().map_or(Ok(()), Ballast::release),
+        let held = self.ballast().as_ref().is_some_and(Ballast::held);
+        match full.found(boottime_ms(&*self.world), held) {
+            WhenFull::ReleaseBallast => self.ballast().as_mut().map_or(Ok(()), Ballast::release),
             WhenFull::RetryAfterMs(pause) => {
-                std::thread::sleep(Duration::from_millis(pause));
+                tokio::time::sleep(Duration::from_millis(pause)).await;
                 Ok(())
             }
             WhenFull::Stop => Err(fault),
@@ -178,15 +186,15 @@ impl Thread {
     }
 
     /// Truncation and checkpoints wait for a quiet moment, off the acknowledgement path.
-    fn tidy_up(&mut self) -> Result<(), Fault> {
+    async fn tidy_up(&mut self) -> Result<(), Fault> {
         while self.idle()? {
             match self.inbox.try_recv() {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Ok(job) => {
                     let mut tasks = Vec::new();
-                    self.take(job, &mut tasks)?;
-                    self.write(&mut tasks)?;
+                    self.take(job, &mut tasks).await?;
+                    self.write(&mut tasks).await?;
                 }
             }
         }
@@ -204,21 +212,35 @@ impl Thread {
         }
     }
 
+    fn ballast(&self) -> MutexGuard<'_, Option<Ballast>> {
+        self.ballast.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, event: Event) {
         let _driver_ended = self.events.send(event);
     }
 }
 
-/// Keeps space back on a thread of its own.
-fn lay_out_ballast(disk: &Disk) -> std::io::Result<Arc<Mutex<Option<Ballast>>>> {
+/// Keeps space back, beside everything else.
+fn lay_out_ballast(
+    world: &Arc<dyn World>,
+    disk: &Disk,
+) -> std::io::Result<Arc<Mutex<Option<Ballast>>>> {
     let ballast = Arc::new(Mutex::new(None));
     let (place, disk) = (Arc::clone(&ballast), disk.clone());
-    let run = move || match Ballast::open(&disk) {
-        Ok(laid) => *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(laid),
-        Err(fault) => tracing::warn!(fault = chain(&fault), "no space is kept back"),
+    let work = async move {
+        match Ballast::open(&disk) {
+            Ok(laid) => *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(laid),
+            Err(fault) => tracing::warn!(fault = chain(&fault), "no space is kept back"),
+        }
     };
-    std::thread::Builder::new().name("pgraft-ballast".to_owned()).spawn(run)?;
+    world.start("ballast", Box::pin(work))?;
     Ok(ballast)
+}
+
+/// Milliseconds of the world's boot time.
+fn boottime_ms(world: &dyn World) -> u64 {
+    world.boottime_ns() / 1_000_000
 }
 
 /// An error and all its sources on one line.

@@ -14,8 +14,10 @@ use tokio::sync::watch;
 
 use crate::data_dir::{DataDir, DataDirError};
 use crate::life;
+use crate::os::OperatingSystem;
 use crate::settings::{Settings, SettingsError};
 use crate::status::StatusBoard;
+use crate::world::World;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +64,14 @@ impl Node {
     ) -> Result<Node, StartError> {
         settings.validate()?;
         let dir = DataDir::open(&absolute(&settings.data_dir))?;
+        let user_timeout = Duration::from_millis(settings.election_timeout_ms);
+        let system = OperatingSystem::new(settings.socket.clone(), user_timeout, None);
+        let world: Arc<dyn World> = Arc::new(system);
         let (stop, stopping) = watch::channel(false);
         let ended = Arc::new(Mutex::new(None));
         let shared = Arc::clone(&ended);
         let run = move || {
-            let life = || life::live(&settings, dir, board, stopping);
+            let life = || life::live(&world, &settings, dir, board, stopping);
             let end = catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_told_by_the_hook| {
                 Some(Ended::Failed("the node's thread panicked".to_owned()))
             });
@@ -78,6 +83,23 @@ impl Node {
         let builder = std::thread::Builder::new().name("pgraft-node".to_owned());
         let thread = builder.spawn(run).map_err(StartError::Thread)?;
         Ok(Node { stop, ended, thread: Some(thread) })
+    }
+
+    /// Runs a node in another world, as a future of the caller's runtime, until it stops (`None`)
+    /// or ends by itself. The data directory holds its marker files; the databases are where
+    /// [`World::disk`] says.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn run_in(
+        world: Arc<dyn World>,
+        settings: Settings,
+        board: Arc<dyn StatusBoard>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Option<Ended>, StartError> {
+        settings.validate()?;
+        let dir = DataDir::open(&absolute(&settings.data_dir))?;
+        Ok(life::live_in(&world, &settings, &dir, board, stopping).await)
     }
 
     /// How the node ended by itself, if it did.

@@ -1,20 +1,21 @@
-//! The threads that answer queries: read-only module instances on snapshots of state.db, beside
+//! The workers that answer queries: read-only module instances on snapshots of state.db, beside
 //! the write path and never in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgraft_host::{Answer, Fault, Machines, Querier};
 use pgraft_store::{Disk, OpenError, StateReader};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::event::Event;
 use crate::log_writer::chain;
 use crate::rpc::{Failure, FailureKind};
+use crate::worker::{self, Ended};
+use crate::world::World;
 
-/// Threads that answer queries.
+/// Workers that answer queries.
 const READERS: usize = 2;
 
 struct Query {
@@ -24,39 +25,40 @@ struct Query {
     reply: oneshot::Sender<Result<Answer, Failure>>,
 }
 
-/// Handle of the reader threads; they end when it is closed.
+/// Handle of the readers; they end when it is closed.
 #[derive(Clone)]
 pub(crate) struct Readers {
-    queries: Arc<Mutex<Option<Sender<Query>>>>,
+    queries: Arc<Mutex<Option<UnboundedSender<Query>>>>,
     generation: Arc<AtomicU64>,
 }
 
 impl Readers {
-    /// Starts the threads on a generation of state.db.
+    /// Starts the workers on a generation of state.db.
     pub(crate) fn start(
+        world: &Arc<dyn World>,
         machines: &Arc<Machines>,
         disk: &Disk,
         generation: u64,
         events: &UnboundedSender<Event>,
-    ) -> std::io::Result<(Readers, Vec<std::thread::JoinHandle<()>>)> {
-        let (queries, inbox) = channel();
-        let (inbox, generation) =
-            (Arc::new(Mutex::new(inbox)), Arc::new(AtomicU64::new(generation)));
-        let mut handles = Vec::new();
+    ) -> std::io::Result<(Readers, Vec<Ended>)> {
+        let (queries, inbox) = unbounded_channel();
+        let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
+        let generation = Arc::new(AtomicU64::new(generation));
+        let mut ended = Vec::new();
         for number in 0..READERS {
-            let thread = Thread {
+            let worker = Worker {
                 machines: Arc::clone(machines),
                 disk: disk.clone(),
                 inbox: Arc::clone(&inbox),
                 generation: Arc::clone(&generation),
             };
-            let run = move || {
-                thread.run();
+            let work = async move {
+                worker.run().await;
                 Ok(())
             };
-            handles.push(crate::thread::start(&format!("read-{number}"), events.clone(), run)?);
+            ended.push(worker::start(world, &format!("read-{number}"), events.clone(), work)?);
         }
-        Ok((Readers { queries: Arc::new(Mutex::new(Some(queries))), generation }, handles))
+        Ok((Readers { queries: Arc::new(Mutex::new(Some(queries))), generation }, ended))
     }
 
     /// Queries from here on read a received snapshot.
@@ -64,7 +66,7 @@ impl Readers {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Ends the threads; whoever still holds a handle is told that the node is stopping.
+    /// Ends the workers; whoever still holds a handle is told that the node is stopping.
     pub(crate) fn close(&self) {
         *self.queries.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -86,17 +88,17 @@ impl Readers {
     }
 }
 
-struct Thread {
+struct Worker {
     machines: Arc<Machines>,
     disk: Disk,
-    inbox: Arc<Mutex<Receiver<Query>>>,
+    inbox: Arc<tokio::sync::Mutex<UnboundedReceiver<Query>>>,
     generation: Arc<AtomicU64>,
 }
 
-impl Thread {
-    fn run(&self) {
+impl Worker {
+    async fn run(&self) {
         let mut open: Option<(u64, Querier)> = None;
-        while let Some(query) = self.next() {
+        while let Some(query) = self.next().await {
             let Query { machine, principal, request, reply } = query;
             let answer = self
                 .querier(&mut open)
@@ -113,10 +115,8 @@ impl Thread {
         }
     }
 
-    fn next(&self) -> Option<Query> {
-        // A reader that panicked while it held the lock left nothing half-done behind.
-        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        inbox.recv().ok()
+    async fn next(&self) -> Option<Query> {
+        self.inbox.lock().await.recv().await
     }
 
     fn querier<'a>(&self, open: &'a mut Option<(u64, Querier)>) -> Result<&'a mut Querier, Fault> {

@@ -5,13 +5,13 @@
 //! state; what the log holds beyond it is kept exactly when the log agrees with it there.
 //! Not here: a damaged raft.db, after which only joining as a new member is safe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgraft_replica::{Fetch, HardState, Message, NodeId, Persist, SnapshotMeta};
 use pgraft_store::{Disk, LogStore, Opened};
-use pgraft_transport::{Event as NetEvent, Refusal, SnapshotPart, Tcp, Transport};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use pgraft_transport::{AnyListener, AnyNet, Event as NetEvent, Refusal, SnapshotPart, Transport};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::birth::{ask_to_join, local};
@@ -20,6 +20,8 @@ use crate::log_writer::chain;
 use crate::peer_rpc::{Ask, Told};
 use crate::settings::Settings;
 use crate::snapshots;
+use crate::worker::caught;
+use crate::world::World;
 
 /// Events that may wait while a snapshot is received.
 const EVENTS_MAX: usize = 64;
@@ -33,18 +35,21 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// # Errors
 /// When this node's own files fail; a peer that cannot help is asked again, and the next one.
 pub(crate) async fn fetch_state(
+    world: &Arc<dyn World>,
     settings: &Settings,
     disk: &Disk,
-    (net, listener): (Tcp, TcpListener),
+    listener: AnyListener,
 ) -> Result<(), String> {
     let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
-    let transport = Transport::start(net, listener, local(settings, &opened.identity)?, events);
+    let own = local(&**world, settings, &opened.identity)?;
+    let transport = Transport::start(world.peers(), listener, own, events);
     let generation = opened.generation + 1;
-    let mut fetching = Fetching { disk: disk.clone(), generation, transport, inbox };
+    let world = Arc::clone(world);
+    let mut fetching = Fetching { world, disk: disk.clone(), generation, transport, inbox };
     let meta = 'received: loop {
         // Addresses and members may change while nobody can help.
-        let welcome = ask_to_join(settings, opened.identity.incarnation).await?;
+        let welcome = ask_to_join(&*fetching.world, settings, opened.identity.incarnation).await?;
         let (peers, _) = join::address_book(&welcome.members(), opened.identity.node);
         fetching.transport.set_peers(peers.clone());
         for peer in peers.keys() {
@@ -63,9 +68,10 @@ pub(crate) async fn fetch_state(
 }
 
 struct Fetching {
+    world: Arc<dyn World>,
     disk: Disk,
     generation: u64,
-    transport: Transport<Tcp>,
+    transport: Transport<AnyNet>,
     inbox: mpsc::Receiver<NetEvent>,
 }
 
@@ -82,8 +88,12 @@ impl Fetching {
         let (message, parts) = begun.map_err(|_elapsed| "nothing came".to_owned())??;
         let meta = message.snapshot.ok_or("a snapshot without metadata")?;
         let (disk, generation, expected) = (self.disk.clone(), self.generation, meta.clone());
-        let write = move || snapshots::write(&disk, generation, &expected, parts);
-        let mut writing = tokio::task::spawn_blocking(write);
+        let (told, mut writing) = oneshot::channel();
+        let work = async move {
+            let written = caught(snapshots::write(&disk, generation, &expected, parts)).await;
+            let _gone = told.send(written.unwrap_or_else(|| Err("panicked".to_owned())));
+        };
+        self.world.start("snap", Box::pin(work)).map_err(|error| error.to_string())?;
         // What else the peers send is not for a node without state; it must not pile up.
         let written = loop {
             tokio::select! {

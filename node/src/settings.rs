@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use pgraft_replica::Keep;
+
 use crate::address::Address;
 
 /// Settings as given; [`Settings::validate`] says whether a node can start with them.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub log_level: String,
     /// The Unix socket for clients.
     pub socket: PathBuf,
+    /// How much of the log is kept for followers that are away; no setting of users yet.
+    pub log_keep: Keep,
 }
 
 /// Smallest and largest election timeout, milliseconds.
@@ -132,6 +136,7 @@ impl Settings {
             read_consistency: "linearizable".to_owned(),
             log_level: "info".to_owned(),
             socket: PathBuf::new(),
+            log_keep: Keep::default(),
         }
     }
 

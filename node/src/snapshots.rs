@@ -6,22 +6,24 @@
 //! this node's state, or the file is removed.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pgraft_replica::{Message, NodeId, SnapshotMeta};
 use pgraft_store::{Disk, SnapshotSink, SnapshotSource};
-use pgraft_transport::{SnapshotPart, Tcp, Transport};
+use pgraft_transport::{AnyNet, SnapshotPart, Transport};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::event::Event;
 use crate::log_writer::chain;
+use crate::worker::caught;
+use crate::world::World;
 
-/// Chunks between the thread that reads or writes the file and the connection.
+/// Chunks between the worker that reads or writes the file and the connection.
 const CHUNKS_IN_FLIGHT: usize = 4;
 /// How often the replica is told that a snapshot is on its way.
 const PROGRESS: Duration = Duration::from_secs(2);
@@ -39,6 +41,7 @@ pub(crate) enum Audience {
 
 /// The snapshots of a node.
 pub(crate) struct Snapshots {
+    world: Arc<dyn World>,
     disk: Disk,
     generation: u64,
     pinned: BTreeMap<NodeId, SnapshotSource>,
@@ -47,8 +50,13 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn new(disk: Disk, generation: u64, events: UnboundedSender<Event>) -> Snapshots {
-        Snapshots { disk, generation, pinned: BTreeMap::new(), receiving: false, events }
+    pub(crate) fn new(
+        world: Arc<dyn World>,
+        disk: Disk,
+        generation: u64,
+        events: UnboundedSender<Event>,
+    ) -> Snapshots {
+        Snapshots { world, disk, generation, pinned: BTreeMap::new(), receiving: false, events }
     }
 
     /// Pins the present state for a follower; `None` when that cannot be done now.
@@ -70,7 +78,7 @@ impl Snapshots {
     }
 
     /// Streams the pinned snapshot after its message; the outcome comes as an event.
-    pub(crate) fn send(&mut self, transport: &Transport<Tcp>, message: Message, whom: Audience) {
+    pub(crate) fn send(&mut self, transport: &Transport<AnyNet>, message: Message, whom: Audience) {
         let (to, events) = (message.to, self.events.clone());
         let tell = move |event| {
             if whom == Audience::Replica {
@@ -80,7 +88,10 @@ impl Snapshots {
         let Some(source) = self.pinned.remove(&to) else {
             return tell(Event::SnapshotSent { to, delivered: false });
         };
-        let (transport, chunks) = (transport.clone(), read_ahead(source));
+        let Some(chunks) = self.read_ahead(source) else {
+            return tell(Event::SnapshotSent { to, delivered: false });
+        };
+        let transport = transport.clone();
         tokio::spawn(async move {
             let meta = message.snapshot.clone().unwrap_or_default();
             tracing::info!(%to, index = %meta.index, "sending snapshot");
@@ -112,17 +123,15 @@ impl Snapshots {
         let (parts, inbox) = channel(CHUNKS_IN_FLIGHT);
         let (disk, generation) = (self.disk.clone(), self.generation + 1);
         let events = self.events.clone();
-        let thread = std::thread::Builder::new().name("pgraft-snap".to_owned());
-        let run = move || {
-            let work = || receive(&disk, generation, message, inbox, &events);
-            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        let work = async move {
+            if caught(receive(&disk, generation, message, inbox, &events)).await.is_none() {
                 let _ended = events.send(Event::SnapshotLost);
             }
         };
-        match thread.spawn(run) {
-            Ok(_detached) => Some(parts),
+        match self.world.start("snap", Box::pin(work)) {
+            Ok(()) => Some(parts),
             Err(error) => {
-                tracing::error!(%error, "no thread to receive a snapshot");
+                tracing::error!(%error, "no worker to receive a snapshot");
                 self.receiving = false;
                 None
             }
@@ -140,7 +149,10 @@ impl Snapshots {
         if installed.is_some() {
             // Large files take a while to go, and heartbeats must not wait for that. The next
             // snapshot may be on its way meanwhile: only what is older goes.
-            remove_in_background(move || tell(pgraft_store::remove_older_generations(&disk, keep)));
+            let remove = async move { tell(pgraft_store::remove_older_generations(&disk, keep)) };
+            if let Err(error) = self.world.start("remove", Box::pin(remove)) {
+                tracing::warn!(%error, "old state files stay until the next start");
+            }
         } else {
             tell(pgraft_store::remove_other_generations(&disk, keep));
         }
@@ -155,6 +167,28 @@ impl Snapshots {
     pub(crate) fn lost(&mut self) {
         self.receiving = false;
     }
+
+    /// Reads the source in a worker of its own, a few chunks ahead of the connection.
+    fn read_ahead(
+        &self,
+        mut source: SnapshotSource,
+    ) -> Option<Receiver<Result<Option<Bytes>, String>>> {
+        let (chunks, inbox) = channel(CHUNKS_IN_FLIGHT);
+        let work = async move {
+            loop {
+                let next = source.next_chunk().map_err(|fault| chain(&fault));
+                let last = !matches!(next, Ok(Some(_)));
+                if chunks.send(next).await.is_err() || last {
+                    return;
+                }
+            }
+        };
+        let started = self.world.start("snap-read", Box::pin(work));
+        started
+            .inspect_err(|error| tracing::error!(%error, "no worker to read a snapshot"))
+            .ok()?;
+        Some(inbox)
+    }
 }
 
 fn tell(removed: Result<(), pgraft_store::Fault>) {
@@ -163,29 +197,7 @@ fn tell(removed: Result<(), pgraft_store::Fault>) {
     }
 }
 
-fn remove_in_background(remove: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().name("pgraft-remove".to_owned());
-    if let Err(error) = thread.spawn(remove) {
-        tracing::warn!(%error, "old state files stay until the next start");
-    }
-}
-
-/// Reads the source on a thread of its own, a few chunks ahead of the connection.
-fn read_ahead(mut source: SnapshotSource) -> Receiver<Result<Option<Bytes>, String>> {
-    let (chunks, inbox) = channel(CHUNKS_IN_FLIGHT);
-    std::thread::spawn(move || {
-        loop {
-            let next = source.next_chunk().map_err(|fault| chain(&fault));
-            let last = !matches!(next, Ok(Some(_)));
-            if chunks.blocking_send(next).is_err() || last {
-                return;
-            }
-        }
-    });
-    inbox
-}
-
-fn receive(
+async fn receive(
     disk: &Disk,
     generation: u64,
     message: Message,
@@ -193,7 +205,7 @@ fn receive(
     events: &UnboundedSender<Event>,
 ) {
     let meta = message.snapshot.clone().unwrap_or_default();
-    let event = match write(disk, generation, &meta, parts) {
+    let event = match write(disk, generation, &meta, parts).await {
         Ok(delivered) => {
             let _gone = delivered.send(Ok(()));
             Event::SnapshotReceived { message, generation }
@@ -211,7 +223,7 @@ fn receive(
 ///
 /// # Errors
 /// In words; the file is gone then.
-pub(crate) fn write(
+pub(crate) async fn write(
     disk: &Disk,
     generation: u64,
     meta: &SnapshotMeta,
@@ -219,7 +231,7 @@ pub(crate) fn write(
 ) -> Result<oneshot::Sender<Result<(), String>>, String> {
     let mut sink = SnapshotSink::create(disk, generation).map_err(|error| chain(&error))?;
     loop {
-        match parts.blocking_recv() {
+        match parts.recv().await {
             Some(SnapshotPart::Chunk(chunk)) => {
                 sink.write(&chunk).map_err(|error| chain(&error))?;
             }

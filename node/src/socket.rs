@@ -1,16 +1,13 @@
-//! The Unix socket for clients: reads frames, has the gateway carry them out, writes answers.
+//! The door for clients: reads frames, has the gateway carry them out, writes answers.
 //!
-//! One request at a time per connection; a client that wants more opens more. Mode 0600: whoever
-//! may use the data directory may use the node.
+//! One request at a time per connection; a client that wants more opens more.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use pgraft_transport::{AnyListener, AnyNet, Net};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -27,31 +24,29 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of requests in flight; more wait in the clients' sockets.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
 
-/// The listening socket; removed from the file system when dropped.
+/// The listening socket.
 pub(crate) struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
+    net: AnyNet,
+    listener: AnyListener,
 }
 
 impl Socket {
-    /// Listens at `path`, in place of a socket that a crashed process left behind.
-    pub(crate) fn bind(path: &Path) -> io::Result<Socket> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Socket { listener, path: path.to_owned() })
+    /// Listens where clients come in.
+    pub(crate) async fn bind((net, address): (AnyNet, String)) -> io::Result<Socket> {
+        let listener = net.bind(&address).await;
+        let listener = listener.map_err(|error| {
+            io::Error::new(error.kind(), format!("listen at {address}: {error}"))
+        })?;
+        Ok(Socket { net, listener })
     }
 
     /// Serves clients for ever; while the gateway is missing they are told that the node starts.
-    pub(crate) async fn serve(self, gateway: watch::Receiver<Option<Gateway>>) {
+    pub(crate) async fn serve(mut self, gateway: watch::Receiver<Option<Gateway>>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX));
         loop {
             let place = Arc::clone(&places).acquire_owned().await;
-            let stream = match self.listener.accept().await {
+            let stream = match self.net.accept(&mut self.listener).await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "a client could not be let in");
@@ -70,14 +65,8 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_file(&self.path);
-    }
-}
-
 async fn talk(
-    mut stream: UnixStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     gateway: watch::Receiver<Option<Gateway>>,
     bytes: &Semaphore,
 ) -> io::Result<()> {

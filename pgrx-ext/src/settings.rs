@@ -240,6 +240,7 @@ pub(crate) fn for_node() -> Settings {
         read_consistency: "linearizable".to_owned(),
         log_level: log_level().to_owned(),
         socket: PathBuf::from(SOCKET),
+        ..Settings::defaults()
     }
 }
 

@@ -17,6 +17,11 @@ impl Chance {
         Chance { state }
     }
 
+    /// Where the stream is.
+    pub(crate) fn position(&self) -> u64 {
+        self.state
+    }
+
     /// The next number of the stream (SplitMix64, Steele et al. 2014).
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

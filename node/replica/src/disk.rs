@@ -1,5 +1,6 @@
 //! How the log's disk does, as far as the log writer can tell.
 
+use crate::canonical::Notes;
 use crate::limits::TICK_MS;
 
 /// The state of the disk.
@@ -30,5 +31,9 @@ impl Disk {
     /// Leadership must go.
     pub(crate) fn is_stuck(&self) -> bool {
         self.stalled_ms > self.stuck_ms
+    }
+
+    pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
+        notes.number("disk", self.stalled_ms);
     }
 }

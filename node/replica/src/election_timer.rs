@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::canonical::Notes;
 use crate::chance::mix;
 use crate::{NodeId, Term};
 
@@ -76,6 +77,13 @@ impl ElectionTimer {
         };
         let wait = rank.saturating_mul(self.step).saturating_add(MARGIN_TICKS + jitter);
         self.base.saturating_add(wait).min(self.bound)
+    }
+
+    pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
+        // With so short a timeout, everybody waits for as long as is allowed.
+        if self.base + MARGIN_TICKS < self.bound {
+            notes.number("failed rounds", self.failed_rounds);
+        }
     }
 }
 

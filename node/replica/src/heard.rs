@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::NodeId;
+use crate::canonical::Notes;
 
 /// Ticks at which peers were last heard of, on a leader.
 #[derive(Debug, Default)]
@@ -24,5 +25,14 @@ impl Heard {
     /// A new leadership: everybody counts as just heard of.
     pub(crate) fn restart(&mut self, peers: impl Iterator<Item = NodeId>, now: u64) {
         self.at = peers.map(|peer| (peer, now)).collect();
+    }
+
+    /// Silence of more than `patience` ticks counts as one tick more than that. Truncation asks
+    /// with ten seconds of patience: a model must not run that long.
+    pub(crate) fn canonical(&self, now: u64, patience: u64, notes: &mut Notes<'_>) {
+        for (peer, at) in &self.at {
+            notes.number("heard", peer.get());
+            notes.number("heard", (now - at).min(patience + 1));
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::{ConfChange, ConfState, Entry, HardState, Index, Message, NodeId, SnapshotMeta, Term};
+use crate::{
+    ConfChange, ConfState, Entry, HardState, Index, Message, NodeId, SnapshotMeta, Term, limits,
+};
 
 /// Names a waiting request of the driver; the replica only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +112,33 @@ pub struct Config {
     pub election_ticks: u32,
     /// Ticks between two heartbeats.
     pub heartbeat_ticks: u32,
+    /// How much of the log stays behind the state.
+    pub keep: Keep,
+}
+
+/// How much of the log is kept for followers that are slow or away. More makes it less likely that
+/// one of them needs a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Entries behind the slowest active follower.
+    pub entries: u64,
+    /// Bytes behind it, if that is more.
+    pub bytes: u64,
+    /// Bytes beyond which the log is truncated whoever still needs it.
+    pub bytes_max: u64,
+    /// Entries that are worth a truncation.
+    pub step: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep {
+            entries: limits::KEEP_ENTRIES,
+            bytes: limits::KEEP_BYTES,
+            bytes_max: limits::LOG_BYTES_MAX,
+            step: limits::TRUNCATE_STEP_ENTRIES,
+        }
+    }
 }
 
 /// What was found on disk.

@@ -84,7 +84,8 @@ impl Replica {
         }
         let durable = self.durable.min(self.applied);
         let log = self.raft.log();
-        if let Some(index) = truncation::target(log, durable, &peers, self.snapshots.oldest()) {
+        let (keep, pinned) = (&self.config.keep, self.snapshots.oldest());
+        if let Some(index) = truncation::target(keep, log, durable, &peers, pinned) {
             self.raft.log_mut().truncate(index);
             effects.truncate = Some(index);
         }

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod body;
+mod canonical;
 mod chance;
 mod conf;
 mod conf_codec;
@@ -39,7 +40,7 @@ mod writes;
 
 pub use conf::{ConfChange, ConfChangeKind, ConfError, ConfState};
 pub use effects::{Committed, Effects, Fetch, Persist, Refusal, Role, RoleChange, Stop};
-pub use input::{Config, Input, Proposal, Restored, Ticket};
+pub use input::{Config, Input, Keep, Proposal, Restored, Ticket};
 pub use log::{Entry, EntryKind, HardState, SnapshotMeta};
 pub use message::{Message, MessageKind};
 pub use number::{Index, NodeId, Term};

@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{CACHE_BYTES_MAX, FETCH_BLOCKS_MAX};
+use crate::canonical::Notes;
+use crate::limits::{CACHE_BYTES_MAX, FETCH_BLOCKS_MAX, KEEP_BYTES, TRUNCATE_STEP_ENTRIES};
 use crate::{Entry, Fetch, Index, Term};
 
 /// A sample of the byte counter is taken each time this many bytes were appended.
@@ -275,6 +276,32 @@ impl LogView {
         let Some(wanted) = total.checked_sub(bytes) else { return Index::ZERO };
         let after = self.samples.partition_point(|(_, sum)| *sum <= wanted);
         after.checked_sub(1).map_or(Index::ZERO, |at| self.samples[at].0)
+    }
+
+    /// Whether there is enough in the log for a truncation to be thought of.
+    pub(crate) fn is_worth_truncating(&self) -> bool {
+        let entries = self.truncated.0.distance_to(self.last);
+        entries >= TRUNCATE_STEP_ENTRIES || self.appended_bytes >= KEEP_BYTES / 16
+    }
+
+    pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
+        notes.number("truncated", self.truncated.0.0);
+        notes.number("truncated", self.truncated.1.0);
+        notes.count("terms", self.terms.len());
+        for (first, term) in &self.terms {
+            notes.number("terms", first.0);
+            notes.number("terms", term.0);
+        }
+        notes.number("last", self.last.0);
+        notes.entries("recent", self.recent.iter());
+        notes.count("blocks", self.blocks.len());
+        self.blocks.iter().for_each(|block| notes.entries("blocks", block.iter()));
+        notes.count("samples", self.samples.len());
+        for (index, bytes) in &self.samples {
+            notes.number("samples", index.0);
+            notes.number("samples", *bytes);
+        }
+        notes.number("appended bytes", self.appended_bytes);
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::body::Body;
+use crate::canonical::Notes;
 use crate::chance::Chance;
 use crate::limits::{COMMAND_BYTES_MAX, PACK_BYTES_MAX, PACK_COMMANDS_MAX};
 use crate::{Entry, EntryKind, Index, Proposal, Refusal, Term, Ticket, body};
@@ -144,6 +145,20 @@ impl Proposals {
     pub(crate) fn forget_up_to(&mut self, index: Index) {
         while self.pending.front().is_some_and(|pending| pending.index <= index) {
             self.pending.pop_front();
+        }
+    }
+
+    pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
+        notes.number("entropy", self.entropy.position());
+        notes.number("wall clock", self.wall_ms);
+        notes.number("time stamp", self.stamp_ms);
+        notes.count("proposals", self.pending.len());
+        for Pending { index, term, kind, tickets } in &self.pending {
+            notes.number("proposals", index.0);
+            notes.number("proposals", term.0);
+            notes.flag("proposals", *kind == EntryKind::ConfChange);
+            notes.count("proposals", tickets.len());
+            tickets.iter().for_each(|ticket| notes.number("proposals", ticket.0));
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use raft::eraftpb;
 use raft::{GetEntriesContext, RawNode, StateRole, StorageError};
 
+use crate::canonical::Notes;
 use crate::limits::{
     APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, COMMITTED_BYTES_MAX, FETCH_BYTES_MAX,
     FETCH_WAITERS_MAX, UNCOMMITTED_BYTES_MAX,
@@ -420,6 +421,111 @@ impl Raft {
         self.log_mut().append(&taken.entries);
         self.node.advance_append_async(ready);
         taken
+    }
+}
+
+// The canonical value (crate::canonical): what raft-rs keeps and shows.
+
+impl Raft {
+    /// Not in it: the randomised timeout, which is set before each tick that asks for it; the
+    /// ticks since the last heartbeat, always 0 with one tick between heartbeats; and the window
+    /// of appends in flight except whether it is full.
+    pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
+        let raft = &self.node.raft;
+        notes.number("term", raft.term);
+        notes.number("vote", raft.vote);
+        notes.number("role", raft.state as u64);
+        notes.number("leader", raft.leader_id);
+        notes.number("transfer target", raft.lead_transferee.unwrap_or(0));
+        notes.number("pending conf", raft.pending_conf_index);
+        notes.number("election elapsed", raft.election_elapsed as u64);
+        notes.flag("promotable", raft.promotable());
+        notes.number("request snapshot", raft.pending_request_snapshot);
+        notes.count("uncommitted bytes", raft.uncommitted_size());
+        notes.messages("unsent", messages_in(raft.msgs.clone()).iter());
+        notes.conf("raft conf", &conf_state_in(&raft.prs().conf().to_conf_state()));
+        self.canonical_log(notes);
+        self.canonical_progress(notes);
+        self.canonical_reads(notes);
+        self.canonical_storage(notes);
+    }
+
+    fn canonical_log(&self, notes: &mut Notes<'_>) {
+        let log = &self.node.raft.raft_log;
+        notes.number("committed", log.committed);
+        notes.number("persisted", log.persisted);
+        notes.number("raft applied", log.applied);
+        notes.number("unstable", log.unstable.offset);
+        let unstable: Vec<Entry> = log.unstable.entries.iter().cloned().map(entry_in).collect();
+        notes.entries("unstable", unstable.iter());
+        let snapshot = log.unstable.snapshot.as_ref().and_then(snapshot_in);
+        notes.snapshot("unstable", snapshot.as_ref());
+        self.log().canonical(notes);
+    }
+
+    /// Followers have progress too, left over or set when a term began, and never look at it.
+    fn canonical_progress(&self, notes: &mut Notes<'_>) {
+        let tracker = self.node.raft.prs();
+        let votes: BTreeMap<u64, bool> = tracker.votes().iter().map(|(id, v)| (*id, *v)).collect();
+        notes.count("votes", votes.len());
+        for (id, granted) in votes {
+            notes.number("votes", id);
+            notes.flag("votes", granted);
+        }
+        if !self.is_leader() {
+            return;
+        }
+        let progress: BTreeMap<u64, &raft::Progress> =
+            tracker.iter().map(|(id, progress)| (*id, progress)).collect();
+        notes.count("progress", progress.len());
+        for (id, progress) in progress {
+            notes.number("progress", id);
+            notes.number("matched", progress.matched);
+            notes.number("next", progress.next_idx);
+            notes.number("progress state", progress.state as u64);
+            notes.flag("paused", progress.paused);
+            notes.number("pending snapshot", progress.pending_snapshot);
+            notes.number("pending snapshot", progress.pending_request_snapshot);
+            notes.flag("recent active", progress.recent_active);
+            notes.flag("window full", progress.ins.full());
+            notes.number("peer committed", progress.committed_index);
+        }
+    }
+
+    fn canonical_reads(&self, notes: &mut Notes<'_>) {
+        let raft = &self.node.raft;
+        notes.count("read states", raft.read_states.len());
+        for state in &raft.read_states {
+            notes.bytes("read states", &state.request_ctx);
+            notes.number("read states", state.index);
+        }
+        notes.count("read queue", raft.read_only.read_index_queue.len());
+        for context in &raft.read_only.read_index_queue {
+            notes.bytes("read queue", context);
+            if let Some(status) = raft.read_only.pending_read_index.get(context) {
+                notes.number("read index", status.index);
+                let acks: BTreeSet<u64> = status.acks.iter().copied().collect();
+                notes.count("read acks", acks.len());
+                acks.iter().for_each(|id| notes.number("read acks", *id));
+            }
+        }
+    }
+
+    fn canonical_storage(&self, notes: &mut Notes<'_>) {
+        let storage = self.node.store();
+        let (waiters, pinned) = (storage.waiters.borrow(), storage.pinned_snapshots.borrow());
+        notes.count("waiters", waiters.len());
+        for (low, contexts) in waiters.iter() {
+            notes.number("waiters", low.0);
+            notes.count("waiters", contexts.len());
+            // Their fields are private; their text is all of them.
+            contexts.iter().for_each(|c| notes.bytes("waiters", format!("{c:?}").as_bytes()));
+        }
+        notes.count("pinned", pinned.len());
+        for (to, meta) in pinned.iter() {
+            notes.number("pinned", to.get());
+            notes.snapshot("pinned", Some(meta));
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::canonical::Notes;
 use crate::chance::Chance;
 use crate::limits::{READ_ROUNDS_MAX, READS_MAX};
 use crate::{Index, Refusal, Ticket};
@@ -130,6 +131,29 @@ impl Reads {
         refused.extend(all.map(|(ticket, _)| (ticket, why.clone())));
         self.count = 0;
         self.attempts = 0;
+    }
+
+    /// Deadlines as ticks that are left.
+    pub(crate) fn canonical(&self, now: u64, notes: &mut Notes<'_>) {
+        notes.number("read nonce", self.nonce);
+        notes.number("read sequence", self.sequence);
+        notes.count("reads", self.waiting.len());
+        for (ticket, deadline) in &self.waiting {
+            notes.number("reads", ticket.0);
+            notes.number("reads", deadline.saturating_sub(now));
+        }
+        notes.number("reads", u64::from(self.attempts));
+        notes.count("read rounds", self.rounds.len());
+        for Round { context, waiting, retry_at, attempts } in &self.rounds {
+            notes.bytes("read rounds", context);
+            notes.number("read rounds", retry_at.saturating_sub(now));
+            notes.number("read rounds", u64::from(*attempts));
+            notes.count("read rounds", waiting.len());
+            for (ticket, deadline) in waiting {
+                notes.number("read rounds", ticket.0);
+                notes.number("read rounds", deadline.saturating_sub(now));
+            }
+        }
     }
 }
 

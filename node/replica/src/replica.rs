@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::canonical::Notes;
 use crate::disk::Disk;
 use crate::election_timer::{self, ElectionTimer};
 use crate::heard::Heard;
@@ -544,6 +545,15 @@ impl Replica {
             peer.active = self.heard.within(peer.id, self.now, patience);
         }
         peers
+    }
+
+    /// What is being applied, and the hard states, for [`crate::canonical`].
+    pub(crate) fn canonical_work(&self, notes: &mut Notes<'_>) {
+        notes.number("dispatched", self.dispatched.0);
+        notes.count("unapplied", self.unapplied.len());
+        notes.count("unapplied", self.unapplied_bytes);
+        notes.hard_state("hard state", &self.hard_state);
+        notes.hard_state("written", &self.written);
     }
 
     /// First index of each term in the log, ascending; for the invariants.

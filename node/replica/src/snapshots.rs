@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::canonical::Notes;
 use crate::limits::{SNAPSHOT_STALL_MS, TICK_MS};
 use crate::{Index, NodeId, PeerState, PeerView, SnapshotMeta};
 
@@ -70,5 +71,15 @@ impl Snapshots {
             self.sending.iter().filter(|(_, s)| late(s)).map(|(id, _)| *id).collect();
         self.sending.retain(|_, sending| !late(sending));
         stalled
+    }
+
+    /// Deadlines as ticks that are left.
+    pub(crate) fn canonical(&self, now: u64, notes: &mut Notes<'_>) {
+        notes.count("snapshots", self.sending.len());
+        for (to, Sending { index, deadline }) in &self.sending {
+            notes.number("snapshots", to.get());
+            notes.number("snapshots", index.map_or(0, |index| index.0 + 1));
+            notes.number("snapshots", deadline.saturating_sub(now));
+        }
     }
 }

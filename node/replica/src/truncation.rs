@@ -1,12 +1,11 @@
 //! How much of the log may go. Pure: the caller applies it.
 //!
-//! The rule (RAFT.md 2): never above what state.db has durably applied; keep 5,000 entries or
-//! 16 MiB, whichever is more, behind the slowest follower that is alive; beyond 64 MiB the slow
-//! follower gets a snapshot instead.
+//! The rule (RAFT.md 2): never above what state.db has durably applied; keep a number of entries or
+//! of bytes, whichever is more, behind the slowest follower that is alive; beyond a larger number
+//! of bytes the slow follower gets a snapshot instead. The numbers are [`crate::Keep`]'s.
 
-use crate::limits::{KEEP_BYTES, KEEP_ENTRIES, LOG_BYTES_MAX, TRUNCATE_STEP_ENTRIES};
 use crate::log_view::LogView;
-use crate::{Index, PeerState, PeerView};
+use crate::{Index, Keep, PeerState, PeerView};
 
 /// The position a peer still needs the log from: what it has, or will have by a snapshot.
 fn position(peer: &PeerView) -> Index {
@@ -19,6 +18,7 @@ fn position(peer: &PeerView) -> Index {
 /// The index up to which the log should be truncated, if it is worth it. `durable` is what
 /// state.db will still have after a power loss, `pinned` what a snapshot being sent starts from.
 pub(crate) fn target(
+    keep: &Keep,
     log: &LogView,
     durable: Index,
     peers: &[PeerView],
@@ -30,14 +30,14 @@ pub(crate) fn target(
         .map(position)
         .chain(pinned)
         .fold(durable, Index::min);
-    let by_entries = Index(slowest.0.saturating_sub(KEEP_ENTRIES));
-    let by_bytes = log.index_with_bytes_up_to(slowest, KEEP_BYTES);
-    let by_cap = log.index_with_bytes_up_to(log.last(), LOG_BYTES_MAX).min(durable);
+    let by_entries = Index(slowest.0.saturating_sub(keep.entries));
+    let by_bytes = log.index_with_bytes_up_to(slowest, keep.bytes);
+    let by_cap = log.index_with_bytes_up_to(log.last(), keep.bytes_max).min(durable);
     let target = by_entries.min(by_bytes).max(by_cap);
     let truncated = log.truncated().0;
     let entries = truncated.distance_to(target);
     let bytes = log.bytes_after(truncated).saturating_sub(log.bytes_after(target));
-    let is_worth_it = entries >= TRUNCATE_STEP_ENTRIES || bytes >= KEEP_BYTES / 16;
+    let is_worth_it = entries >= keep.step || bytes >= keep.bytes / 16;
     (entries > 0 && is_worth_it).then_some(target)
 }
 

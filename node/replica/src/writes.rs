@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::canonical::Notes;
 use crate::{Index, Message};
 
 /// One persist effect that the driver has not confirmed.
@@ -75,5 +76,16 @@ impl Writes {
         self.votes -= usize::from(write.has_vote);
         self.snapshots -= usize::from(write.snapshot.is_some());
         Some(write)
+    }
+
+    /// Without the numbers, which only say what comes first.
+    pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
+        notes.count("writes", self.queue.len());
+        for write in &self.queue {
+            notes.count("writes", write.bytes);
+            notes.flag("writes", write.has_vote);
+            notes.number("writes", write.snapshot.map_or(0, |index| index.0 + 1));
+            notes.messages("held messages", write.messages.iter());
+        }
     }
 }

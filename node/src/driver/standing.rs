@@ -8,7 +8,6 @@ use pgraft_replica::{Message, MessageKind, NodeId, Role, View};
 use tokio::time::Duration;
 
 use super::Driver;
-use crate::clock;
 use crate::status::{State, Status};
 
 /// Ticks by which this node stops calling itself leader before another one could: followers count
@@ -21,7 +20,7 @@ impl Driver {
         // Only these are sent at once; an append's answer may have waited for a disk.
         let answer = message.kind == MessageKind::HeartbeatResponse;
         if answer && message.term.0 == self.parts.leadership.borrow().term {
-            self.heard.insert(message.from, clock::boottime_ns());
+            self.heard.insert(message.from, self.parts.world.boottime_ns());
         }
     }
 
@@ -41,7 +40,7 @@ impl Driver {
         if view.role != Role::Leader || view.transferring || view.joint || self.stepping_aside {
             return 0;
         }
-        let now = clock::boottime_ns();
+        let now = self.parts.world.boottime_ns();
         let answered = |id: &NodeId| {
             if *id == view.id { now } else { self.heard.get(id).copied().unwrap_or(0) }
         };
@@ -61,7 +60,7 @@ impl Driver {
             Role::Leader => State::Leader,
         };
         let leader_until_ns = self.leader_until_ns(&view);
-        let is_leader = leader_until_ns > clock::boottime_ns();
+        let is_leader = leader_until_ns > self.parts.world.boottime_ns();
         let active = view.peers.iter().filter(|peer| peer.active && peer.id != view.id);
         Status {
             node_id: view.id.get(),

@@ -8,6 +8,7 @@
 //! threads, clocks other than tokio's, and chance other than the seed in [`Local`].
 #![warn(missing_docs)]
 
+mod any_net;
 mod backoff;
 mod chance;
 pub mod codec;
@@ -28,6 +29,7 @@ mod rpc;
 mod snapshot;
 mod transport;
 
+pub use any_net::{AnyListener, AnyNet, Stream};
 pub use directory::Peer;
 pub use handshake::Refusal;
 pub use join::{JoinError, join};

@@ -33,16 +33,16 @@ fn peer(match_index: u64, active: bool) -> PeerView {
 #[test]
 fn never_above_what_state_db_has() {
     let log = log(7_000, 8 << 10);
-    assert_eq!(target(&log, Index::ZERO, &[], None), None);
-    assert_eq!(target(&log, Index(6_500), &[], None), Some(Index(1_500)));
-    assert_eq!(target(&log, Index(5_100), &[], None), None, "not worth it");
+    assert_eq!(target(&Keep::default(), &log, Index::ZERO, &[], None), None);
+    assert_eq!(target(&Keep::default(), &log, Index(6_500), &[], None), Some(Index(1_500)));
+    assert_eq!(target(&Keep::default(), &log, Index(5_100), &[], None), None, "not worth it");
 }
 
 #[test]
 fn small_entries_are_kept_by_bytes() {
     // 20,000 entries of 1 KiB are 20 MiB; 16 of them stay.
     let log = log(20_000, 1 << 10);
-    let target = target(&log, Index(20_000), &[], None).expect("four may go");
+    let target = target(&Keep::default(), &log, Index(20_000), &[], None).expect("four may go");
     assert!((3_500..=3_616).contains(&target.0), "{target}");
 }
 
@@ -50,17 +50,28 @@ fn small_entries_are_kept_by_bytes() {
 fn living_follower_holds_the_log_up_to_the_cap() {
     let log = log(7_000, 8 << 10);
     let durable = Index(7_000);
-    assert_eq!(target(&log, durable, &[peer(6_000, true)], None), Some(Index(1_000)));
-    assert_eq!(target(&log, durable, &[peer(1_000, true)], None), None);
-    assert_eq!(target(&log, durable, &[peer(1_000, false)], None), Some(Index(2_000)));
-    assert_eq!(target(&log, durable, &[], Some(Index(1_000))), None, "a snapshot is pinned");
+    assert_eq!(
+        target(&Keep::default(), &log, durable, &[peer(6_000, true)], None),
+        Some(Index(1_000))
+    );
+    assert_eq!(target(&Keep::default(), &log, durable, &[peer(1_000, true)], None), None);
+    assert_eq!(
+        target(&Keep::default(), &log, durable, &[peer(1_000, false)], None),
+        Some(Index(2_000))
+    );
+    assert_eq!(
+        target(&Keep::default(), &log, durable, &[], Some(Index(1_000))),
+        None,
+        "a snapshot is pinned"
+    );
 }
 
 #[test]
 fn beyond_the_cap_nobody_holds_the_log() {
     // 80 MiB, 16 more than allowed.
     let log = log(10_240, 8 << 10);
-    let target = target(&log, Index(10_240), &[peer(100, true)], None).expect("it must go");
+    let target = target(&Keep::default(), &log, Index(10_240), &[peer(100, true)], None)
+        .expect("it must go");
     assert!((2_030..=2_048).contains(&target.0), "{target}");
 }
 
@@ -70,6 +81,6 @@ fn follower_that_receives_a_snapshot_needs_the_log_from_there() {
     let mut peer = peer(0, true);
     peer.state = PeerState::Snapshot;
     peer.pending_snapshot = Some(Index(9_000));
-    let target = target(&log, Index(10_000), &[peer], None).expect("it is far");
+    let target = target(&Keep::default(), &log, Index(10_000), &[peer], None).expect("it is far");
     assert_eq!(target, Index(4_000));
 }

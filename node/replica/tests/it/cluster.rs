@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use pgraft_replica::invariants::{self, Leaders, Ledger, LogShape};
 use pgraft_replica::{
-    Committed, ConfChange, ConfChangeKind, ConfState, Config, Effects, Fetch, Index, Input,
+    Committed, ConfChange, ConfChangeKind, ConfState, Config, Effects, Fetch, Index, Input, Keep,
     Message, MessageKind, NodeId, Persist, Proposal, Refusal, Replica, Role, SnapshotMeta, Stop,
     Term, Ticket, View,
 };
@@ -165,6 +165,7 @@ impl Cluster {
             seed: seed ^ (number << 32) ^ (node.boots << 48),
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,
+            keep: Keep::default(),
         };
         let replica = Replica::new(config, node.disk.restored(older));
         node.replica = Some(replica.expect("a correct disk is accepted"));

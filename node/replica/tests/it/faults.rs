@@ -9,8 +9,8 @@ use pgraft_replica::limits::{
     DISK_STALL_STOP_MS, KEEP_ENTRIES, OVERLOAD_BYTES_MAX, UNPERSISTED_BYTES_MAX,
 };
 use pgraft_replica::{
-    ConfState, Config, Dropped, Index, Input, Message, MessageKind, PeerState, Refusal, Replica,
-    RestoreError, Role, Stop, Term,
+    ConfState, Config, Dropped, Index, Input, Keep, Message, MessageKind, PeerState, Refusal,
+    Replica, RestoreError, Role, Stop, Term,
 };
 
 use crate::cluster::{Answer, Cluster, ELECTION_TICKS, HEARTBEAT_TICKS, id, is_candidacy, is_from};
@@ -623,7 +623,7 @@ fn contradicting_disks_are_refused() {
 }
 
 fn config(election_ticks: u32, heartbeat_ticks: u32) -> Config {
-    Config { id: id(1), seed: 1, election_ticks, heartbeat_ticks }
+    Config { id: id(1), seed: 1, election_ticks, heartbeat_ticks, keep: Keep::default() }
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What a node stands on: network, clocks, workers, chance and disk. One implementation is the
+//! operating system's ([`crate::os`]); a simulation brings another, and nothing above can tell.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgraft_host::Applied;
+use pgraft_replica::{Config, Effects, Index, Input, Replica, Restored};
+use pgraft_store::Disk;
+use pgraft_transport::AnyNet;
+
+/// What a worker does, from start to end.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a node stands on.
+pub trait World: Send + Sync + 'static {
+    /// The network between the members.
+    fn peers(&self) -> AnyNet;
+
+    /// Where clients of this node come in, and the address to listen at.
+    fn clients(&self) -> (AnyNet, String);
+
+    /// Unix time in milliseconds; may jump.
+    fn wall_ms(&self) -> u64;
+
+    /// Nanoseconds that never go back and also count while the machine sleeps.
+    fn boottime_ns(&self) -> u64;
+
+    /// How long a tick of the replica takes by tokio's clock.
+    fn tick(&self) -> Duration {
+        Duration::from_millis(pgraft_replica::limits::TICK_MS)
+    }
+
+    /// A number that nobody can foresee.
+    ///
+    /// # Errors
+    /// When the system has none, in words.
+    fn random(&self) -> Result<u64, String>;
+
+    /// Runs work that blocks on a disk or computes for long, beside the driver.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    fn start(&self, name: &str, work: Work) -> io::Result<()>;
+
+    /// The disk that holds the databases of the data directory `dir`.
+    fn disk(&self, dir: &Path) -> Disk {
+        Disk::new(dir)
+    }
+
+    /// Who watches every step of this node, if anybody.
+    fn observer(&self) -> Option<Arc<dyn Observer>> {
+        None
+    }
+}
+
+/// Watches a node from inside, on the driver's thread: flight recorder and checkers.
+pub trait Observer: Send + Sync {
+    /// A replica was restored from disk.
+    fn started(&self, config: &Config, restored: &Restored);
+
+    /// The replica took an input; its effects are not carried out yet.
+    fn stepped(&self, input: &Input, effects: &Effects, replica: &Replica);
+
+    /// Entries were applied; `digests` are those of the machines' tables at an index.
+    fn applied(&self, applied: &[Applied], digests: &(Index, Vec<(u32, u128)>));
+}
