@@ -3,8 +3,16 @@
 //! history and any run can be judged again later.
 //!
 //! Times are simulated microseconds since the start of the run. Bytes are lower-case hexadecimal.
+//! The order of the lines is the order in which things happened: an invocation is written before
+//! the question goes out, an end after the answer came in. Checkers compare lines, not times.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use file::{FORMAT, History, ReadError, Writer};
+
+mod file;
 
 /// One line of a history file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +41,12 @@ pub enum What {
     Unknown(Ended),
     /// An entry was committed: ground truth, taken from the replicas. Once per index, in order.
     Committed(Committed),
+    /// A client begins to watch a machine's events.
+    Watch(Watch),
     /// A client that watches a machine's events was told one.
     Watched(Watched),
+    /// What a replica's tables of a machine came to after an entry.
+    Digest(Digest),
     /// A fault begins or ends.
     Fault(Fault),
     /// A replica's standing changed.
@@ -87,6 +99,97 @@ pub struct Invoke {
     pub key: Option<String>,
     /// For people: `put x 7`.
     pub says: String,
+    /// What is asked, in words that need no codec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Fact>,
+}
+
+/// What a call asks or an answer tells, in words that need no codec of a machine: for checks that
+/// do not trust the machine's own code. Keys, values and lists are named as the workload likes, as
+/// long as the same name means the same thing.
+///
+/// Facts of an [`Invoke`] say what happens if the command is carried out; facts of a [`Done`] what
+/// was found out. A conditional command states what it wants to do when it is invoked, and
+/// [`Fact::Skipped`] when it is told that the condition did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// Asked: the key gets the value. Values are unique per key in a history.
+    Put {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// It vanishes with this lease.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease: Option<i64>,
+    },
+    /// Asked: the key is absent from here on.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Asked: the list gets one more element at its end. Elements are unique per list.
+    Append {
+        /// The list.
+        list: String,
+        /// The element.
+        element: u64,
+    },
+    /// Asked: the lease has its full time again.
+    LeaseKeep {
+        /// The lease.
+        lease: i64,
+    },
+    /// Asked: the lease ends now.
+    LeaseRevoke {
+        /// The lease.
+        lease: i64,
+    },
+    /// Told: nothing of what was asked was done, because a condition did not hold.
+    Skipped,
+    /// Told: the revision of the whole store after this operation.
+    Revision {
+        /// The revision.
+        revision: u64,
+    },
+    /// Told: what the key holds.
+    Got {
+        /// The key.
+        key: String,
+        /// Its value; `None`: absent.
+        value: Option<String>,
+        /// Revision of the put that made it so; 0: absent.
+        revision: u64,
+    },
+    /// Told: the elements of the list, as they were before what this operation itself appends.
+    List {
+        /// The list.
+        list: String,
+        /// From the first to the last.
+        elements: Vec<u64>,
+    },
+    /// Told: what all accounts hold, read at one point.
+    Balances {
+        /// One per account.
+        balances: Vec<i64>,
+        /// What they must add up to, as the workload set them up.
+        total: i64,
+    },
+    /// Told: a lease was granted.
+    LeaseGranted {
+        /// The lease.
+        lease: i64,
+        /// Its time to live, milliseconds of log time.
+        ttl_ms: u64,
+    },
+    /// Told: the lease has so much time now; 0: it is over.
+    LeaseKept {
+        /// The lease.
+        lease: i64,
+        /// Milliseconds of log time.
+        ttl_ms: u64,
+    },
 }
 
 /// Kind of a call.
@@ -112,10 +215,13 @@ pub struct Done {
     pub reply: Reply,
     /// For people.
     pub says: String,
+    /// What was found out, in words that need no codec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Fact>,
 }
 
 /// What a machine said. A rejection is a reply, too: it is an outcome at an index.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// Accepted.
@@ -127,6 +233,22 @@ pub enum Reply {
         /// In words.
         message: String,
     },
+}
+
+/// Text where it is text, else hexadecimal.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Accepted(bytes) if bytes.iter().all(|b| (b' '..=b'~').contains(b)) => {
+                write!(f, "\"{}\"", String::from_utf8_lossy(bytes))
+            }
+            Reply::Accepted(bytes) => {
+                write!(f, "x")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Reply::Rejected { code, message } => write!(f, "rejection {code} ({message})"),
+        }
+    }
 }
 
 /// An operation ended without an outcome.
@@ -151,10 +273,18 @@ pub struct Committed {
     /// empty for entries without commands.
     #[serde(with = "hex")]
     pub body: Vec<u8>,
-    /// The outcome of each command in the body, in order.
+    /// The outcome of each command in the body, in order; empty though there are commands: all
+    /// replicas that had applied the entry died before anybody looked.
     pub outcomes: Vec<Reply>,
-    /// Events that machines emitted: machine, key, payload.
+    /// Events that machines emitted; empty, too, when the outcomes are lost.
     pub events: Vec<Emitted>,
+}
+
+impl Committed {
+    /// Whether there are commands, and nobody knows what came of them.
+    pub fn tells_nothing(&self) -> bool {
+        !self.body.is_empty() && self.outcomes.is_empty()
+    }
 }
 
 /// An event of a machine.
@@ -168,6 +298,38 @@ pub struct Emitted {
     /// The event.
     #[serde(with = "hex")]
     pub payload: Vec<u8>,
+}
+
+/// A client begins to watch a machine. One that lost its place (a slow watcher that was cut off, a
+/// node that went away or took over a snapshot) begins anew: what it was told before and what it is
+/// told from here on are looked at apart. Without this line a watcher is taken to see everything of
+/// a machine, from its first event on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// The watcher.
+    pub client: u64,
+    /// The node it watches.
+    pub node: u64,
+    /// Name of the machine.
+    pub machine: String,
+    /// Events whose key begins so.
+    #[serde(with = "hex")]
+    pub prefix: Vec<u8>,
+    /// It must be told the events of all entries behind this one; `None`: from its first on.
+    pub after: Option<u64>,
+}
+
+/// What a replica's tables of a machine came to after an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The replica.
+    pub node: u64,
+    /// The last applied entry.
+    pub index: u64,
+    /// Name of the machine.
+    pub machine: String,
+    /// 32 hexadecimal digits.
+    pub digest: String,
 }
 
 /// An event as a watcher was told it.
@@ -244,6 +406,8 @@ mod hex {
             return Err(D::Error::custom("not hexadecimal"));
         }
         let pairs = (0..text.len()).step_by(2);
-        pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(D::Error::custom)).collect()
+        pairs
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(D::Error::custom))
+            .collect()
     }
 }

@@ -149,6 +149,14 @@ pub fn engine(place: Place) -> Result<Engine> {
     }
 }
 
+/// An engine with other [`Options`] than a node's: for programs that compare engines.
+///
+/// # Errors
+/// When the engine cannot be made.
+pub fn engine_with(place: Place, options: Options) -> Result<Engine> {
+    Engine::new(&config(place, options))
+}
+
 /// Names everything that decides what compiled code looks like and what it computes: code made
 /// under one name runs under no other.
 pub fn fingerprint() -> String {

@@ -1,34 +1,17 @@
 //! Calls that change state: each inside a savepoint, kept as a whole or undone as a whole.
-//!
-//! A batch that ends badly is undone and its commands are run one by one, each in a fresh instance
-//! and a savepoint of its own, so that only the offending one is rejected. Both ways are functions
-//! of the entry alone, so all replicas take the same.
-
-use sha2::{Digest, Sha256};
+//! `verdict.rs` decides which.
 
 use crate::apply::{Applier, Event};
-use crate::call::{Call, Changes, Tables};
+use crate::call::{Call, Changes};
 use crate::fault::Fault;
-use crate::interface::{Caller, Context, GuestCommand, GuestError, GuestOutcome, Trigger};
+use crate::interface::{Caller, Context, GuestCommand, Trigger};
 use crate::invoke::{self, Ended};
-use crate::limits::{MESSAGE_BYTES_MAX, OUTBOX_EFFECTS_MAX, REPLY_BYTES_MAX};
 use crate::machines::Module;
 use crate::plan::{Given, Turn, rejected};
 use crate::registry::hash_outcomes;
-use crate::rejection::{HostCode, Outcome, Rejection};
-
-/// The first code that is a machine's own.
-const MACHINE_CODE_MIN: u32 = 100;
-
-/// What the host makes of what a guest returned.
-enum Verdict<T> {
-    /// Its writes stay.
-    Keep(T),
-    /// Its writes go, and this is the outcome.
-    Undo(T),
-    /// It broke a rule.
-    Break(HostCode),
-}
+use crate::rejection::{HostCode, Outcome};
+use crate::tables::Tables;
+use crate::verdict::{Verdict, context, judge, judge_outcomes, settle, together_or_alone};
 
 impl Applier {
     /// Applies the commands of one entry for one machine: one outcome per command, in order.
@@ -44,52 +27,18 @@ impl Applier {
     ) -> Result<Vec<Outcome>, Fault> {
         let commands: Vec<GuestCommand<'_>> = given.iter().map(guest_command).collect();
         let limits = self.rows.registry.known(machine).limits;
-        let fuel = limits.command_fuel.saturating_mul(commands.len() as u64);
-        let fuel = fuel.min(limits.entry_fuel);
-        let outcomes = match self.try_commands(machine, &commands, fuel, turn, events)? {
-            Ok(outcomes) => outcomes,
-            Err(code) if commands.len() == 1 => vec![rejected(code)],
-            Err(_) => {
-                let mut outcomes = Vec::with_capacity(commands.len());
-                for command in &commands {
-                    let (one, fuel) = (std::slice::from_ref(command), limits.command_fuel);
-                    let tried = self.try_commands(machine, one, fuel, turn, events)?;
-                    outcomes.push(match tried {
-                        Ok(mut outcomes) => outcomes.pop().expect("one outcome per command"),
-                        Err(code) => rejected(code),
-                    });
-                }
-                outcomes
-            }
-        };
+        let outcomes = together_or_alone(&limits, &commands, |commands, fuel| {
+            self.attempt(
+                machine,
+                turn,
+                events,
+                |module, call, context| invoke::apply(module, call, fuel, context, commands),
+                judge_outcomes(commands.len()),
+            )
+        })?;
         let answered = hash_outcomes(outcomes.iter());
         self.rows.registry.known(machine).chain(turn.index, answered);
         Ok(outcomes)
-    }
-
-    fn try_commands(
-        &mut self,
-        machine: u32,
-        commands: &[GuestCommand<'_>],
-        fuel: u64,
-        turn: &Turn,
-        events: &mut Vec<Event>,
-    ) -> Result<Result<Vec<Outcome>, HostCode>, Fault> {
-        self.attempt(
-            machine,
-            turn,
-            events,
-            |module, call, context| invoke::apply(module, call, fuel, context, commands),
-            |outcomes| {
-                if outcomes.len() != commands.len() {
-                    return Verdict::Break(HostCode::BadInterface);
-                }
-                match outcomes.into_iter().map(outcome).collect() {
-                    Ok(outcomes) => Verdict::Keep(outcomes),
-                    Err(code) => Verdict::Break(code),
-                }
-            },
-        )
     }
 
     /// Tells a machine about something. When it fails, nothing happened but the log line.
@@ -160,21 +109,10 @@ impl Applier {
         let store = self.state.take().expect("the store is away only during a call");
         let call = Call::new(Tables::Writer(store), who, machine.next_effect);
         let (mut call, returned) = make(&machine.module, call, context);
-        let closed = if call.fault.is_none() { call.close_marks() } else { Ok(()) };
+        let settled = settle(&mut call, returned, self.rows.outbox.count(id), judge);
         let Tables::Writer(store) = call.tables else { unreachable!("it went in as the writer") };
         self.state = Some(store);
-        let returned = match returned {
-            Ok(returned) => Ok(returned),
-            Err(Ended::Everywhere(code)) => Err(code),
-            Err(Ended::Here(fault)) => return Err(fault),
-        };
-        closed?;
-        let room = self.rows.outbox.count(id) + call.changes.effects.len() <= OUTBOX_EFFECTS_MAX;
-        let verdict = match returned {
-            Ok(_) if !room => Verdict::Break(HostCode::Quota),
-            Ok(returned) => judge(returned),
-            Err(code) => Verdict::Break(code),
-        };
+        let verdict = settled?;
         if !matches!(verdict, Verdict::Keep(_)) {
             self.undo()?;
         }
@@ -225,46 +163,4 @@ impl Applier {
 fn guest_command(given: &Given) -> GuestCommand<'_> {
     let Given { principal, session, seq, payload, .. } = given;
     GuestCommand { caller: Caller { principal, session: *session, seq: *seq }, payload }
-}
-
-fn judge(returned: Result<(), GuestError>) -> Verdict<Outcome> {
-    match returned {
-        Ok(()) => Verdict::Keep(Ok(Vec::new())),
-        Err(error) => match rejection(error) {
-            Ok(rejection) => Verdict::Undo(Err(rejection)),
-            Err(code) => Verdict::Break(code),
-        },
-    }
-}
-
-/// The outcome a guest returned, held to the host's limits.
-pub(crate) fn outcome(returned: GuestOutcome) -> Result<Outcome, HostCode> {
-    match returned {
-        Ok(reply) if reply.len() > REPLY_BYTES_MAX => Err(HostCode::Quota),
-        Ok(reply) => Ok(Ok(reply)),
-        Err(error) => rejection(error).map(Err),
-    }
-}
-
-/// A guest's rejection; the host's codes are not its to use.
-pub(crate) fn rejection(error: GuestError) -> Result<Rejection, HostCode> {
-    let GuestError { code, mut message } = error;
-    if code < MACHINE_CODE_MIN {
-        return Err(HostCode::BadInterface);
-    }
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-    Ok(Rejection { code, message })
-}
-
-/// What the log fixes, as one machine sees it.
-fn context(machine: &str, turn: &Turn) -> Context {
-    let Turn { index, term, time_ms, entropy } = *turn;
-    let mut hasher = Sha256::new();
-    hasher.update((machine.len() as u32).to_le_bytes());
-    hasher.update(machine);
-    hasher.update(index.0.to_le_bytes());
-    hasher.update(entropy.to_le_bytes());
-    let hash: [u8; 32] = hasher.finalize().into();
-    let seed = u64::from_le_bytes(hash[..8].try_into().expect("32 bytes begin with 8"));
-    Context { index: index.0, term, time_ms, seed }
 }

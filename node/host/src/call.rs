@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use pgraft_replica::Index;
-use pgraft_store::{Page, ReadTables, StateReader, StateStore};
+use pgraft_store::{Page, ReadTables};
 use wasmtime::{ResourceLimiter, Result, format_err};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -18,21 +18,10 @@ use crate::limits::{
     GET_MANY_BYTES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
 };
 use crate::rejection::HostCode;
+use crate::tables::{Tables, WriteTables};
 
 /// The effect kind that only the membership machine may use.
 const CONF_CHANGE: &str = "conf-change";
-
-/// The tables a call works on.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per call; a box would be one allocation more")]
-pub(crate) enum Tables {
-    /// The writer, in the transaction of the batch.
-    Writer(StateStore),
-    /// A pinned snapshot: query and check.
-    Reader(StateReader),
-    /// None: describe.
-    Nothing,
-}
 
 /// Whose call it is.
 #[derive(Clone, Debug)]
@@ -135,33 +124,30 @@ impl Call {
         read: impl FnOnce(&dyn ReadTables, u32) -> Result<T, pgraft_store::Fault>,
     ) -> Result<T> {
         let machine = self.who.machine;
-        let outcome = match &self.tables {
-            Tables::Writer(store) => read(store, machine),
-            Tables::Reader(reader) => read(reader, machine),
-            Tables::Nothing => return self.end(HostCode::BadInterface),
+        let outcome = match self.tables.reader() {
+            Ok(tables) => read(tables, machine),
+            Err(code) => return self.end(code),
         };
         outcome.or_else(|fault| self.fail(fault))
     }
 
     fn write<T>(
         &mut self,
-        write: impl FnOnce(&mut StateStore, u32) -> Result<T, pgraft_store::Fault>,
+        write: impl FnOnce(&mut dyn WriteTables, u32) -> Result<T, pgraft_store::Fault>,
     ) -> Result<T> {
         let machine = self.who.machine;
-        let outcome = match &mut self.tables {
-            Tables::Writer(store) => write(store, machine),
-            Tables::Reader(_) => return self.end(HostCode::ReadOnly),
-            Tables::Nothing => return self.end(HostCode::BadInterface),
+        let outcome = match self.tables.writer() {
+            Ok(tables) => write(tables, machine),
+            Err(code) => return self.end(code),
         };
         outcome.or_else(|fault| self.fail(fault))
     }
 
     /// Refuses what only a call that may change something may do.
     fn require_writer(&mut self) -> Result<()> {
-        match self.tables {
-            Tables::Writer(_) => Ok(()),
-            Tables::Reader(_) => self.end(HostCode::ReadOnly),
-            Tables::Nothing => self.end(HostCode::BadInterface),
+        match self.tables.writer() {
+            Ok(_) => Ok(()),
+            Err(code) => self.end(code),
         }
     }
 
@@ -210,9 +196,9 @@ impl Call {
         self.written_bytes += (key.len() + value.len()) as u64;
         self.require(self.written_bytes <= self.who.limits.written_bytes, HostCode::Quota)?;
         let total_bytes_max = self.who.limits.total_bytes;
-        let total = self.write(|store, machine| {
-            store.put(machine, key, value)?;
-            Ok(store.size(machine))
+        let total = self.write(|tables, machine| {
+            tables.put(machine, key, value)?;
+            Ok(tables.size(machine))
         })?;
         self.require(total <= total_bytes_max, HostCode::Quota)?;
         self.note(1, [key, value]);
@@ -222,14 +208,14 @@ impl Call {
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         self.require_key(key)?;
         self.note(2, [key, &[]]);
-        self.write(|store, machine| store.delete(machine, key))
+        self.write(|tables, machine| tables.delete(machine, key))
     }
 
     pub(crate) fn delete_range(&mut self, start: &[u8], end: &[u8]) -> Result<u64> {
         self.require_key(start)?;
         self.require_key(end)?;
         self.note(3, [start, end]);
-        self.write(|store, machine| store.delete_range(machine, start, end))
+        self.write(|tables, machine| tables.delete_range(machine, start, end))
     }
 
     pub(crate) fn scan(
@@ -261,8 +247,8 @@ impl Call {
 impl Call {
     pub(crate) fn mark(&mut self) -> Result<u32> {
         self.require(self.marks.len() < MARKS_MAX, HostCode::Quota)?;
-        if let Tables::Writer(store) = &mut self.tables
-            && let Err(fault) = store.savepoint()
+        if let Ok(tables) = self.tables.writer()
+            && let Err(fault) = tables.savepoint()
         {
             return self.fail(fault);
         }
@@ -277,8 +263,8 @@ impl Call {
     pub(crate) fn release(&mut self, id: u32) -> Result<()> {
         let place = self.place_of(id)?;
         for _ in place..self.marks.len() {
-            if let Tables::Writer(store) = &mut self.tables
-                && let Err(fault) = store.release()
+            if let Ok(tables) = self.tables.writer()
+                && let Err(fault) = tables.release()
             {
                 return self.fail(fault);
             }
@@ -290,8 +276,8 @@ impl Call {
     pub(crate) fn rollback_to(&mut self, id: u32) -> Result<()> {
         let place = self.place_of(id)?;
         for _ in place..self.marks.len() {
-            if let Tables::Writer(store) = &mut self.tables
-                && let Err(fault) = store.rollback_to()
+            if let Ok(tables) = self.tables.writer()
+                && let Err(fault) = tables.rollback_to()
             {
                 return self.fail(fault);
             }
@@ -314,9 +300,9 @@ impl Call {
 
     /// Closes the marks that the guest left open; the outer savepoint then stands on top again.
     pub(crate) fn close_marks(&mut self) -> Result<(), Fault> {
-        if let Tables::Writer(store) = &mut self.tables {
+        if let Ok(tables) = self.tables.writer() {
             for _ in self.marks.drain(..) {
-                store.release()?;
+                tables.release()?;
             }
         }
         Ok(())

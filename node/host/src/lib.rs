@@ -9,8 +9,12 @@
 //!
 //! The way of a batch: [`Applier::apply`] (`apply.rs`) opens one transaction; `plan.rs` sorts the
 //! commands of an entry into calls, after `sessions.rs` has answered what was applied before;
-//! `attempt.rs` makes the calls through `invoke.rs`, whose guests reach back through `call.rs`;
-//! `registry.rs`, `outbox.rs`, `wake.rs` and `digest.rs` keep the host's own rows, in keyspace 0.
+//! `attempt.rs` makes the calls through `invoke.rs`, whose guests reach back through `call.rs`, and
+//! `verdict.rs` says what they come to; `registry.rs`, `outbox.rs`, `wake.rs` and `digest.rs` keep
+//! the host's own rows, in keyspace 0.
+//!
+//! [`Specification`] runs the same calls over rows in memory: a machine as a pure function, for
+//! whoever checks what nodes did.
 //!
 //! Absent on purpose: a compiler, threads, clocks, and what a command means.
 #![warn(missing_docs)]
@@ -35,6 +39,10 @@ mod registry;
 mod rejection;
 mod rows;
 mod sessions;
+mod sheet;
+mod specification;
+mod tables;
+mod verdict;
 mod wake;
 
 pub use apply::{Applied, Applier, Bootstrap, Event};
@@ -44,8 +52,10 @@ pub use fault::Fault;
 pub use machines::{Code, Machines};
 pub use outbox::Effect;
 pub use pgraft_engine::Place;
+pub use plan::Turn;
 pub use query::{Answer, Querier};
 pub use rejection::{HostCode, Outcome, Rejection};
+pub use specification::{Request, Specification, State, Transition};
 
 #[cfg(test)]
 mod tests;

@@ -13,12 +13,13 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
-use crate::call::{Call, Tables, Who};
+use crate::call::{Call, Who};
 use crate::fault::Fault;
 use crate::imports::{State, linker};
 use crate::interface::{Manifest, PACKAGE, VERSION};
 use crate::invoke::{self, Export};
 use crate::limits::Limits;
+use crate::tables::Tables;
 
 /// A module as it comes with the program or out of the cache.
 #[derive(Clone, Copy, Debug)]

@@ -15,13 +15,16 @@ use crate::rejection::{HostCode, Outcome, Rejection};
 use crate::sessions::Seen;
 
 /// What the log fixes about the entry being applied.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
-    pub(crate) index: Index,
-    pub(crate) term: u64,
-    /// The entry's time, never behind the last one's.
-    pub(crate) time_ms: u64,
-    pub(crate) entropy: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Turn {
+    /// Its index.
+    pub index: Index,
+    /// Its term.
+    pub term: u64,
+    /// The entry's time, Unix milliseconds, never behind the last one's.
+    pub time_ms: u64,
+    /// The leader's chance for the entry: seeds derive from it.
+    pub entropy: u64,
 }
 
 /// One command for a machine.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use pgraft_replica::Index;
 use pgraft_store::{Meta, ReadTables, StateReader};
 
-use crate::attempt;
-use crate::call::{Call, Tables, Who};
+use crate::call::{Call, Who};
 use crate::fault::Fault;
 use crate::fields::Malformed;
-use crate::interface::{Caller, Context, GuestCommand};
+use crate::interface::{Caller, Context, GuestCommand, GuestError};
 use crate::invoke::{self, Ended};
 use crate::limits::{HOST, NAME_BYTES_MAX, QUERY_FUEL};
 use crate::machines::{Machines, Module};
@@ -18,6 +17,8 @@ use crate::plan::rejected;
 use crate::registry::Registration;
 use crate::rejection::{HostCode, Outcome};
 use crate::rows;
+use crate::tables::Tables;
+use crate::verdict;
 
 /// An answer, and of when it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Answer {
 }
 
 /// What a guest returned, held to the host's limits.
-type Judged = Result<Outcome, HostCode>;
+pub(crate) type Judged = Result<Outcome, HostCode>;
 
 /// Answers queries over one connection, one at a time.
 pub struct Querier {
@@ -59,7 +60,7 @@ impl Querier {
         tracing::trace!(machine, principal, "query");
         self.ask(machine, |module, call, context| {
             let (call, returned) = invoke::query(module, call, QUERY_FUEL, context, request);
-            (call, returned.map(attempt::outcome))
+            (call, returned.map(verdict::outcome))
         })
     }
 
@@ -78,11 +79,7 @@ impl Querier {
         self.ask(machine, |module, call, context| {
             let command = GuestCommand { caller, payload };
             let (call, returned) = invoke::check(module, call, QUERY_FUEL, context, command);
-            let outcome = |returned: Result<(), _>| match returned {
-                Ok(()) => Ok(Ok(Vec::new())),
-                Err(error) => attempt::rejection(error).map(Err),
-            };
-            (call, returned.map(outcome))
+            (call, returned.map(admitted))
         })
     }
 
@@ -104,14 +101,7 @@ impl Querier {
         let Tables::Reader(reader) = call.tables else { unreachable!("it went in as a reader") };
         self.reader = Some(reader);
         self.end()?;
-        let outcome = match returned {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(code)) | Err(Ended::Everywhere(code)) => rejected(code),
-            // Nobody else must agree with an answer.
-            Err(Ended::Here(Fault::StackOverflow { .. })) => rejected(HostCode::StackOverflow),
-            Err(Ended::Here(fault)) => return Err(fault),
-        };
-        Ok(Answer { index, outcome })
+        Ok(Answer { index, outcome: answered(returned)? })
     }
 
     fn end(&mut self) -> Result<(), Fault> {
@@ -135,5 +125,27 @@ impl Querier {
             may_change_conf: false,
         };
         Ok(Some((module, who)))
+    }
+}
+
+/// What a machine that was asked about a command says.
+pub(crate) fn admitted(returned: Result<(), GuestError>) -> Judged {
+    match returned {
+        Ok(()) => Ok(Ok(Vec::new())),
+        Err(error) => verdict::rejection(error).map(Err),
+    }
+}
+
+/// What a question came to.
+///
+/// # Errors
+/// When this machine failed.
+pub(crate) fn answered(returned: Result<Judged, Ended>) -> Result<Outcome, Fault> {
+    match returned {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(code)) | Err(Ended::Everywhere(code)) => Ok(rejected(code)),
+        // Nobody else must agree with an answer.
+        Err(Ended::Here(Fault::StackOverflow { .. })) => Ok(rejected(HostCode::StackOverflow)),
+        Err(Ended::Here(fault)) => Err(fault),
     }
 }

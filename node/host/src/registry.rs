@@ -26,7 +26,7 @@ const MEMBERSHIP_ID: u32 = 1;
 /// The key-value machine and its id.
 const KV: (&str, u32) = ("kv", 2);
 /// The first id for all others.
-const OTHERS_ID: u32 = 3;
+pub(crate) const OTHERS_ID: u32 = 3;
 
 const ROW_VERSION: u8 = 1;
 
@@ -133,6 +133,15 @@ pub(crate) fn hash_outcomes<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> 
     hasher.digest128()
 }
 
+/// The id of a built-in machine.
+pub(crate) fn fixed_id(name: &str) -> Option<u32> {
+    match name {
+        MEMBERSHIP => Some(MEMBERSHIP_ID),
+        name if name == KV.0 => Some(KV.1),
+        _ => None,
+    }
+}
+
 /// All machines, a mirror of their rows.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -199,11 +208,9 @@ impl Registry {
         if !fits || self.by_name.contains_key(name) || self.by_id.len() >= MACHINES_MAX {
             return Err(Fault::Bootstrap(format!("machine {name:?} cannot be created")));
         }
-        let id = match name {
-            MEMBERSHIP => MEMBERSHIP_ID,
-            name if name == KV.0 => KV.1,
-            _ => self.by_id.last_key_value().map_or(OTHERS_ID, |(id, _)| OTHERS_ID.max(id + 1)),
-        };
+        let next_free =
+            || self.by_id.last_key_value().map_or(OTHERS_ID, |(id, _)| OTHERS_ID.max(id + 1));
+        let id = fixed_id(name).unwrap_or_else(next_free);
         let schema = module.schema();
         let row = Registration { id, sha256, schema, limits: Limits::DEFAULT };
         state.put(HOST, &rows::key(rows::MACHINE, &[name.as_bytes()]), &row.encode())?;

@@ -15,7 +15,7 @@ pub struct Rejection {
 
 impl Rejection {
     /// A rejection of the host. Its text is replicated: it depends on nothing of this machine.
-    pub(crate) fn host(code: HostCode) -> Rejection {
+    pub fn host(code: HostCode) -> Rejection {
         Rejection { code: code as u32, message: code.text().to_owned() }
     }
 

@@ -10,5 +10,7 @@ mod queries;
 mod reactions;
 mod rig;
 mod scripts;
+mod specification;
 
-pub(crate) use canary::{Plant, planted};
+pub(crate) use canary::{Plant, planted, with};
+pub(crate) use identity::Chance;

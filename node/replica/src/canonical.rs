@@ -18,6 +18,10 @@ pub(crate) struct Notes<'a> {
 /// Bytes beyond this are told by a fingerprint.
 const VERBATIM_BYTES_MAX: usize = 128;
 
+/// What a model may add to a log.
+const GROWTH_ENTRIES: u64 = 100;
+const GROWTH_BYTES: u64 = 256 << 10;
+
 impl Notes<'_> {
     pub(crate) fn number(&mut self, name: &'static str, number: u64) {
         (self.note)(name, number);
@@ -160,8 +164,10 @@ impl Replica {
         if self.raft.is_leader() || self.conf.is_sole_voter(self.config.id) {
             self.heard.canonical(self.now, u64::from(self.config.election_ticks), notes);
         }
-        // A leader looks from time to time whether its log may be truncated.
-        if self.raft.is_leader() && self.raft.log().is_worth_truncating() {
+        // A leader looks from time to time whether its log may be truncated. This one leads, or
+        // will.
+        let keep = &self.config.keep;
+        if self.raft.log().is_worth_truncating(keep, GROWTH_ENTRIES, GROWTH_BYTES) {
             let phase = self.now % u64::from(self.config.election_ticks);
             notes.number("truncation phase", phase);
         }

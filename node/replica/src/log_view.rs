@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use crate::canonical::Notes;
-use crate::limits::{CACHE_BYTES_MAX, FETCH_BLOCKS_MAX, KEEP_BYTES, TRUNCATE_STEP_ENTRIES};
-use crate::{Entry, Fetch, Index, Term};
+use crate::limits::{CACHE_BYTES_MAX, FETCH_BLOCKS_MAX};
+use crate::{Entry, Fetch, Index, Keep, Term};
 
 /// A sample of the byte counter is taken each time this many bytes were appended.
 const SAMPLE_BYTES: u64 = 64 << 10;
@@ -278,10 +278,11 @@ impl LogView {
         after.checked_sub(1).map_or(Index::ZERO, |at| self.samples[at].0)
     }
 
-    /// Whether there is enough in the log for a truncation to be thought of.
-    pub(crate) fn is_worth_truncating(&self) -> bool {
-        let entries = self.truncated.0.distance_to(self.last);
-        entries >= TRUNCATE_STEP_ENTRIES || self.appended_bytes >= KEEP_BYTES / 16
+    /// Whether there is enough in the log for a truncation to be thought of, or would be with
+    /// `entries` and `bytes` more.
+    pub(crate) fn is_worth_truncating(&self, keep: &Keep, entries: u64, bytes: u64) -> bool {
+        self.truncated.0.distance_to(self.last) + entries >= keep.step
+            || self.appended_bytes + bytes >= keep.bytes / 16
     }
 
     pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {

@@ -31,7 +31,11 @@ pub(crate) fn target(
         .chain(pinned)
         .fold(durable, Index::min);
     let by_entries = Index(slowest.0.saturating_sub(keep.entries));
-    let by_bytes = log.index_with_bytes_up_to(slowest, keep.bytes);
+    // The log knows its bytes at samples only: no bytes to keep must not mean a sample's worth.
+    let by_bytes = match keep.bytes {
+        0 => slowest,
+        bytes => log.index_with_bytes_up_to(slowest, bytes),
+    };
     let by_cap = log.index_with_bytes_up_to(log.last(), keep.bytes_max).min(durable);
     let target = by_entries.min(by_bytes).max(by_cap);
     let truncated = log.truncated().0;

@@ -76,10 +76,20 @@ fn settings(purpose: Purpose) -> String {
 }
 
 /// Puts the file into WAL mode; a file that cannot be is an error of SQLite's.
+///
+/// The switch writes the first page under a rollback journal. Below FULL, SQLite syncs journal and
+/// record count at once, and a journal torn by a power loss would be played back into the file.
 pub(crate) fn use_wal(connection: &Connection) -> Result<()> {
-    let mode: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    let before: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    connection.execute_batch("PRAGMA synchronous=FULL")?;
+    let mut statement = connection.prepare("PRAGMA journal_mode=WAL")?;
+    let mut rows = statement.query([])?;
+    let mode: String = rows.next()?.expect("the mode is the answer").get(0)?;
+    // It is committed when the statement ends: whoever reads the answer alone never learns that
+    // the disk failed.
+    assert!(rows.next()?.is_none(), "one mode is one row");
     assert_eq!(mode, "wal", "every VFS in use offers WAL");
-    Ok(())
+    connection.pragma_update(None, "synchronous", before)
 }
 
 /// What identifies a file before its tables are looked at.

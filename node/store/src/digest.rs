@@ -11,14 +11,14 @@ use crate::decode::{Fields, Malformed};
 use crate::limits::MACHINES_MAX;
 
 /// What the rows of one keyspace add up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Totals {
     /// Number of rows.
-    pub(crate) rows: u64,
+    pub rows: u64,
     /// Bytes of keys and values.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Wrapping sum of the rows' digests.
-    pub(crate) digest: u128,
+    pub digest: u128,
 }
 
 /// Totals of all keyspaces that were ever written to; an empty one stays with zeros.
@@ -26,20 +26,23 @@ pub(crate) type AllTotals = BTreeMap<u32, Totals>;
 
 /// One row's share of the totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RowShare {
+pub struct RowShare {
     bytes: u64,
     digest: u128,
 }
 
 /// Computes row digests in a buffer that is used again.
 #[derive(Debug, Default)]
-pub(crate) struct RowHasher {
+pub struct RowHasher {
     buffer: Vec<u8>,
 }
 
 impl RowHasher {
     /// xxh3-128 over machine u32 LE, key length u32 LE, key, value.
-    pub(crate) fn share(&mut self, machine: u32, key: &[u8], value: &[u8]) -> RowShare {
+    ///
+    /// # Panics
+    /// When the key is longer than 4 GiB.
+    pub fn share(&mut self, machine: u32, key: &[u8], value: &[u8]) -> RowShare {
         let key_length = u32::try_from(key.len()).expect("KEY_BYTES_MAX fits u32");
         self.buffer.clear();
         self.buffer.extend_from_slice(&machine.to_le_bytes());
@@ -55,15 +58,18 @@ impl RowHasher {
 }
 
 impl Totals {
-    pub(crate) fn add(&mut self, row: RowShare) {
+    /// Counts a row in.
+    pub fn add(&mut self, row: RowShare) {
         self.rows += 1;
         self.bytes += row.bytes;
         self.digest = self.digest.wrapping_add(row.digest);
     }
 
+    /// Takes a row out.
+    ///
     /// # Panics
     /// If more is taken out than is in there: then the totals never were those of the rows.
-    pub(crate) fn remove(&mut self, row: RowShare) {
+    pub fn remove(&mut self, row: RowShare) {
         self.rows = self.rows.checked_sub(1).expect("a removed row was counted");
         self.bytes = self.bytes.checked_sub(row.bytes).expect("a removed row's bytes were counted");
         self.digest = self.digest.wrapping_sub(row.digest);

@@ -21,6 +21,26 @@ pub struct Page {
     pub more: bool,
 }
 
+impl Page {
+    /// Adds a row; false when the page is complete without it, and there is `more`.
+    ///
+    /// # Panics
+    /// When key or value is longer than 4 GiB.
+    pub fn add(&mut self, key: &[u8], value: &[u8], limit: u32, max_bytes: u32) -> bool {
+        let bytes = self.rows.len() + 8 + key.len() + value.len();
+        if self.count == limit || (self.count > 0 && bytes > max_bytes as usize) {
+            self.more = true;
+            return false;
+        }
+        self.rows.extend_from_slice(&length(key).to_le_bytes());
+        self.rows.extend_from_slice(&length(value).to_le_bytes());
+        self.rows.extend_from_slice(key);
+        self.rows.extend_from_slice(value);
+        self.count += 1;
+        true
+    }
+}
+
 /// Reads the keyspaces of machines: the writer sees its own transaction, a reader its snapshot.
 ///
 /// Every range is `[start, end)` in byte order; an empty `end` means no bound. Every method fails
@@ -153,17 +173,7 @@ impl ReadTables for Tables<'_> {
         walk(self.connection, scan, (machine, start, end), |row| {
             let key = row.get_ref(0)?.as_blob()?;
             let value = if keys_only { &[][..] } else { row.get_ref(1)?.as_blob()? };
-            let bytes = page.rows.len() + 8 + key.len() + value.len();
-            if page.count == limit || (page.count > 0 && bytes > max_bytes as usize) {
-                page.more = true;
-                return Ok(false);
-            }
-            page.rows.extend_from_slice(&length(key).to_le_bytes());
-            page.rows.extend_from_slice(&length(value).to_le_bytes());
-            page.rows.extend_from_slice(key);
-            page.rows.extend_from_slice(value);
-            page.count += 1;
-            Ok(true)
+            Ok(page.add(key, value, limit, max_bytes))
         })
         .doing("scan rows", self.path)?;
         Ok(page)

@@ -22,7 +22,10 @@ const HOMES: [Home; 13] = [
     Home { name: "pgrx::", allowed: &["pgrx-ext/"] },
     Home { name: "turmoil::", allowed: &["chaos/"] },
     Home { name: "stateright::", allowed: &["model/"] },
-    Home { name: "pgraft_kv::", allowed: &["statemachines/", "node/src/cli/", "pgrx-ext/"] },
+    Home {
+        name: "pgraft_kv::",
+        allowed: &["statemachines/", "node/src/cli/", "pgrx-ext/", "chaos/src/workload"],
+    },
 ];
 
 /// Names used outside their home. Tests, examples and this crate may name anything.

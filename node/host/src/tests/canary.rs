@@ -7,9 +7,10 @@ use std::cell::{Cell, RefCell};
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use crate::call::{Call, Tables};
+use crate::call::Call;
 use crate::imports::State;
 use crate::machines::Module;
+use crate::tables::Tables;
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Plant {
     FuelBeforeInstantiation,
     /// An instance serves more than one entry.
     InstanceKept,
+    /// A specification's rows do not go back to a mark.
+    SheetKeepsWhatIsUndone,
 }
 
 thread_local! {

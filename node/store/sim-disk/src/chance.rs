@@ -4,7 +4,7 @@
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Chance {
+    pub(crate) const fn new(seed: u64) -> Chance {
         Chance(seed)
     }
 
@@ -18,6 +18,12 @@ impl Chance {
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
+    }
+
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
+        }
     }
 
     pub(crate) fn coin(&mut self) -> bool {

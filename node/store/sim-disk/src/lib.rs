@@ -1,21 +1,30 @@
 //! A disk in memory for SQLite, with the failures of a real one: power loss (what was not synced is
-//! lost, partly kept, out of order, torn), errors, no space, and a lying page cache after a failed
-//! fsync. For tests, models and chaos runs; no shipped crate depends on it.
+//! lost, partly kept, out of order, torn), a freeze at any call, errors of writes and syncs, no
+//! space, syncs that lie, misdirected writes, flipped bits, and a page cache that lies after a
+//! failed fsync. For tests, models and chaos runs; no shipped crate depends on it.
 //!
 //! [`SimDisk::power_loss`] never gives SQLite the chance of a clean shutdown: the disk is frozen
 //! first, and connections opened before are dead for ever (VERIFICATION.md 0).
 //!
-//! Not here: what is stored. SQLite's own choice of salts in a WAL comes from its process-wide
-//! generator and is the one thing that differs from run to run.
+//! Not here: what is stored, and time. Everything derives from the seed of a disk, except SQLite's
+//! own choice of salts in a WAL, which comes from its process-wide generator:
+//! [`seed_sqlite_randomness`] for those who need bytes that repeat.
 #![warn(missing_docs)]
 
 mod chance;
 mod file;
+mod image;
 mod locks;
+mod loss;
+mod orders;
+mod randomness;
 mod state;
 mod vfs;
 
-pub use state::Failure;
+pub use image::{Change, Image, Moment, Unsynced};
+pub use loss::{Cost, Counters, Fate, Loss};
+pub use orders::{Call, Failure};
+pub use randomness::seed_sqlite_randomness;
 
 use state::State;
 use vfs::Slot;
@@ -44,23 +53,34 @@ impl SimDisk {
         self.slot.with(|state| state.calls)
     }
 
-    /// Successful syncs so far, of files and of the directory.
+    /// Syncs so far that were answered with success, of files and of the directory.
     pub fn syncs(&self) -> u64 {
-        self.slot.with(|state| state.syncs)
+        self.slot.with(|state| state.counters.syncs)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.slot.with(|state| state.counters)
+    }
+
+    /// What the disk had to do since this was last asked.
+    pub fn take_cost(&self) -> Cost {
+        self.slot.with(|state| std::mem::take(&mut state.cost))
     }
 
     /// The names of the files, as a running process sees them.
     pub fn files(&self) -> Vec<String> {
-        self.slot.with(|state| state.files.keys().cloned().collect())
+        self.slot.with(|state| state.image.files.keys().cloned().collect())
     }
 
     /// Freezes the disk at the `calls`-th changing call from here on (0 = the next): neither that
     /// call nor any later one does anything, and all fail.
     pub fn freeze_in(&self, calls: u64) {
-        self.slot.with(|state| state.freeze_at = Some(state.calls + calls));
+        self.slot.with(|state| state.orders.freeze = Some(calls));
     }
 
-    /// Freezes the disk at once.
+    /// Freezes the disk at once. Also what must come before a simulated crash drops a connection:
+    /// SQLite may write and sync while it closes, which no crash does.
     pub fn freeze(&self) {
         self.slot.with(|state| state.frozen = true);
     }
@@ -72,17 +92,51 @@ impl SimDisk {
 
     /// Lets the `calls`-th changing call from here on fail once (0 = the next).
     pub fn fail_in(&self, calls: u64, failure: Failure) {
-        self.slot.with(|state| state.failure = Some((state.calls + calls, failure)));
+        self.slot.with(|state| state.orders.any = Some((calls, failure)));
     }
 
-    /// Whether a failure is ordered that no call has run into yet.
+    /// Lets the `writes`-th write from here on fail once (0 = the next).
+    pub fn fail_write_in(&self, writes: u64, failure: Failure) {
+        self.slot.with(|state| state.orders.write = Some((writes, failure)));
+    }
+
+    /// Lets the `syncs`-th sync of a file from here on fail once with an input/output error (0 =
+    /// the next).
+    pub fn fail_sync_in(&self, syncs: u64) {
+        self.slot.with(|state| state.orders.sync = Some((syncs, Failure::Io)));
+    }
+
+    /// Lets the `writes`-th write from here on (0 = the next) go to the beginning of another sector
+    /// of the same file. It is answered with success.
+    pub fn misdirect_in(&self, writes: u64) {
+        self.slot.with(|state| state.orders.misdirect = Some(writes));
+    }
+
+    /// Whether a failure or a misdirection is ordered that no call has run into yet.
     pub fn failure_ordered(&self) -> bool {
-        self.slot.with(|state| state.failure.is_some())
+        self.slot.with(|state| state.orders.failure_ordered())
+    }
+
+    /// Takes back every freeze, failure and misdirection that has not happened yet.
+    pub fn cancel_orders(&self) {
+        self.slot.with(|state| state.orders = Default::default());
+    }
+
+    /// While `lying`, syncs are answered and not done. What they should have made durable waits for
+    /// the first sync of the same file after that.
+    pub fn set_lying(&self, lying: bool) {
+        self.slot.with(|state| state.lying = lying);
     }
 
     /// Limits the bytes of all files together; `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.slot.with(|state| state.capacity = bytes);
+    }
+
+    /// Bytes of all files together, as a running process sees them.
+    pub fn used(&self) -> u64 {
+        let files = |state: &mut State| state.image.files();
+        self.slot.with(files).iter().map(|(_, bytes)| *bytes as u64).sum()
     }
 
     /// Syncs of the file `name` are answered and done only when `written` is written to: with a WAL
@@ -103,6 +157,16 @@ impl SimDisk {
         self.slot.with(State::power_loss);
     }
 
+    /// The kernel drops its clean pages: what a failed sync lost is gone from view, too. For
+    /// between a crash of the process and its next start.
+    pub fn drop_caches(&self) {
+        self.slot.with(|state| {
+            for file in state.image.files.values_mut() {
+                file.drop_caches();
+            }
+        });
+    }
+
     /// Flips one bit of what is stored, as a decaying disk does.
     ///
     /// # Panics
@@ -111,9 +175,40 @@ impl SimDisk {
         self.slot.with(|state| state.flip(name, byte, bit));
     }
 
+    /// Flips one bit, lowest first, of the byte at `permille` of all bytes of the files whose names
+    /// contain `part`. Returns which it was; `None` when there are no such bytes.
+    pub fn flip_at(&self, part: &str, permille: u32, bit: u8) -> Option<(String, usize)> {
+        self.slot.with(|state| {
+            let (name, byte) = state.byte_at(part, permille)?;
+            state.flip(&name, byte, bit % 8);
+            Some((name, byte))
+        })
+    }
+
     /// The bytes of a file as a running process sees them.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
-        self.slot.with(|state| state.files.get(name).map(|file| file.contents().to_vec()))
+        self.slot.with(|state| state.file(name).map(|file| file.contents().to_vec()))
+    }
+
+    /// A copy of all that is stored, synced or not.
+    pub fn image(&self) -> Image {
+        self.slot.with(|state| state.image.clone())
+    }
+
+    /// Keeps the moment before each changing call from here on.
+    pub fn record_moments(&self) {
+        self.slot.with(|state| state.moments = Some(Vec::new()));
+    }
+
+    /// The moments since [`SimDisk::record_moments`]; no more are kept.
+    pub fn take_moments(&self) -> Vec<Moment> {
+        self.slot.with(|state| state.moments.take()).unwrap_or_default()
+    }
+
+    /// Puts another disk in the place of this one: all connections are dead, and nothing stays
+    /// ordered of freezes and failures. Capacity, lies and counters stay.
+    pub fn restore(&self, image: &Image) {
+        self.slot.with(|state| state.restore(image));
     }
 }
 

@@ -1,267 +1,253 @@
-//! The disk itself: files, names, and the faults ordered for it. Knows nothing of C.
+//! The disk itself: files, names, and what becomes of them. Knows nothing of C.
 
 use std::collections::BTreeMap;
 
 use crate::chance::Chance;
-use crate::file::FileData;
-
-/// What a call may run into, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// An input/output error. A sync that fails loses what it should have made durable, without
-    /// any later sync noticing.
-    Io,
-    /// No space is left. Only creating and writing can run into it; others go on.
-    Full,
-}
-
-/// How a changing call ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Go,
-    Fail(Failure),
-    Frozen,
-}
+use crate::file::{FileData, SECTOR_BYTES};
+use crate::image::{Image, Moment};
+use crate::locks::FileLocks;
+use crate::loss::{Cost, Counters, Loss};
+use crate::orders::{Call, Orders, Verdict};
 
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) files: BTreeMap<String, FileData>,
-    /// Deleted, but the directory on the platter does not know it yet.
-    ghosts: BTreeMap<String, FileData>,
+    pub(crate) image: Image,
+    /// By name of the file; none of them outlives its process.
+    locks: BTreeMap<String, FileLocks>,
     /// Handles of an earlier epoch are dead.
     pub(crate) epoch: u64,
     pub(crate) frozen: bool,
-    pub(crate) freeze_at: Option<u64>,
-    pub(crate) failure: Option<(u64, Failure)>,
+    pub(crate) orders: Orders,
     pub(crate) capacity: Option<u64>,
+    pub(crate) lying: bool,
     /// Syncs of the first file are answered, and done when the second is written.
     pub(crate) deferred: Option<(String, String)>,
     pub(crate) calls: u64,
-    pub(crate) syncs: u64,
+    pub(crate) counters: Counters,
+    pub(crate) cost: Cost,
     pub(crate) chance: Chance,
+    /// The moment before each changing call, while they are recorded.
+    pub(crate) moments: Option<Vec<Moment>>,
 }
 
 impl State {
     pub(crate) fn new(seed: u64, epoch: u64) -> State {
         State {
-            files: BTreeMap::new(),
-            ghosts: BTreeMap::new(),
+            image: Image::default(),
+            locks: BTreeMap::new(),
             epoch,
             frozen: false,
-            freeze_at: None,
-            failure: None,
+            orders: Orders::default(),
             capacity: None,
+            lying: false,
             deferred: None,
             calls: 0,
-            syncs: 0,
+            counters: Counters::default(),
+            cost: Cost::default(),
             chance: Chance::new(seed),
+            moments: None,
         }
     }
 
     /// Counts a changing call and decides how it ends.
-    pub(crate) fn change(&mut self) -> Verdict {
-        if self.freeze_at.is_some_and(|at| self.calls >= at) {
-            self.frozen = true;
-        }
+    pub(crate) fn change(&mut self, call: Call) -> Verdict {
         if self.frozen {
             return Verdict::Frozen;
         }
-        let call = self.calls;
-        self.calls += 1;
-        match self.failure {
-            Some((at, failure)) if call >= at => {
-                self.failure = None;
-                Verdict::Fail(failure)
-            }
-            _ => Verdict::Go,
+        if let Some(moments) = &mut self.moments {
+            moments.push(Moment { call, image: self.image.clone() });
         }
+        let verdict = self.orders.meet(call);
+        match verdict {
+            Verdict::Frozen => {
+                self.frozen = true;
+                return verdict;
+            }
+            Verdict::Fail(_) => self.counters.failures += 1,
+            Verdict::Misdirected => self.counters.misdirected += 1,
+            Verdict::Go => {}
+        }
+        self.calls += 1;
+        verdict
     }
 
-    pub(crate) fn has_room(&self, name: &str, end: usize) -> bool {
+    pub(crate) fn file(&mut self, name: &str) -> Option<&mut FileData> {
+        self.image.files.get_mut(name)
+    }
+
+    pub(crate) fn locks(&mut self, name: &str) -> &mut FileLocks {
+        if !self.locks.contains_key(name) {
+            self.locks.insert(name.to_owned(), FileLocks::default());
+        }
+        self.locks.get_mut(name).expect("inserted above")
+    }
+
+    pub(crate) fn create(&mut self, name: &str) {
+        self.image.files.insert(name.to_owned(), FileData::default());
+    }
+
+    /// Writes, when there is room.
+    pub(crate) fn write(&mut self, name: &str, at: usize, bytes: &[u8]) -> bool {
+        if !self.has_room(name, at + bytes.len()) {
+            self.counters.full += 1;
+            return false;
+        }
+        self.before_write(name);
+        self.counters.writes += 1;
+        self.cost.writes += 1;
+        self.cost.write_bytes += bytes.len() as u64;
+        self.file(name).expect("an open file is there").write(at, bytes);
+        true
+    }
+
+    fn has_room(&self, name: &str, end: usize) -> bool {
         let Some(capacity) = self.capacity else {
             return true;
         };
-        let used: usize = self.files.values().map(|file| file.contents().len()).sum();
-        let present = self.files.get(name).map_or(0, |file| file.contents().len());
-        (used + end.saturating_sub(present)) as u64 <= capacity
+        let files = &self.image.files;
+        let used: usize = files.values().map(|file| file.contents().len()).sum();
+        let present = files.get(name).map_or(0, |file| file.contents().len());
+        let more = end.saturating_sub(present);
+        // A write that needs no new space goes through even where there is too little.
+        more == 0 || (used + more) as u64 <= capacity
+    }
+
+    /// Where a misdirected write of `bytes` bytes goes that was meant for `at`: the start of any
+    /// other sector up to the end of the file.
+    pub(crate) fn elsewhere(&mut self, name: &str, at: usize) -> usize {
+        let bytes = self.file(name).map_or(0, |file| file.contents().len());
+        let sectors = bytes / SECTOR_BYTES + 1;
+        let meant = at / SECTOR_BYTES;
+        if meant >= sectors {
+            return SECTOR_BYTES * self.chance.below(sectors);
+        }
+        // Of the others, or the one after the end where there is no other.
+        let place = self.chance.below(sectors.max(2) - 1);
+        SECTOR_BYTES * (place + usize::from(place >= meant))
     }
 
     pub(crate) fn delete(&mut self, name: &str) -> bool {
-        let Some(file) = self.files.remove(name) else {
+        let Some(file) = self.image.files.remove(name) else {
             return false;
         };
+        self.locks.remove(name);
         if file.name_durable {
-            self.ghosts.insert(name.to_owned(), file);
+            self.image.ghosts.insert(name.to_owned(), file);
         }
         true
     }
 
     /// A write to `name` is under way.
-    pub(crate) fn before_write(&mut self, name: &str) {
+    fn before_write(&mut self, name: &str) {
         if let Some((deferred, written)) = &self.deferred
             && written == name
-            && let Some(file) = self.files.get_mut(deferred)
+            && let Some(file) = self.image.files.get_mut(deferred)
         {
             file.sync();
         }
     }
 
+    fn count_sync(&mut self) {
+        self.counters.syncs += 1;
+        self.counters.lies += u64::from(self.lying);
+        self.cost.syncs += 1;
+    }
+
     pub(crate) fn sync(&mut self, name: &str) {
-        self.syncs += 1;
+        self.count_sync();
         let deferred = self.deferred.as_ref().is_some_and(|(deferred, _)| deferred == name);
-        if let Some(file) = self.files.get_mut(name).filter(|_| !deferred) {
+        let lying = self.lying || deferred;
+        if let Some(file) = self.file(name).filter(|_| !lying) {
             file.sync();
         }
     }
 
+    pub(crate) fn sync_failed(&mut self, name: &str) {
+        let file = self.image.files.get_mut(name).expect("an open file is there");
+        file.sync_failed(&mut self.chance);
+    }
+
     /// Makes the present names durable, and the deleted ones gone.
     pub(crate) fn sync_directory(&mut self) {
-        self.syncs += 1;
-        self.ghosts.clear();
-        for file in self.files.values_mut() {
+        self.count_sync();
+        if self.lying {
+            return;
+        }
+        self.image.ghosts.clear();
+        for file in self.image.files.values_mut() {
             file.name_durable = true;
         }
     }
 
     pub(crate) fn process_crash(&mut self) {
         self.begin_epoch();
-        for file in self.files.values_mut() {
-            file.locks = Default::default();
-        }
     }
 
     pub(crate) fn power_loss(&mut self) {
         self.frozen = true;
         self.begin_epoch();
-        self.failure = None;
-        let State { files, ghosts, chance, .. } = self;
+        self.orders = Orders::default();
+        let mut loss = Loss::default();
+        let State { image: Image { files, ghosts }, chance, .. } = self;
         files.retain(|_, file| {
-            file.power_loss(chance);
+            file.power_loss_by_chance(chance, &mut loss);
             // A name that was not synced may have got there all the same.
-            file.name_durable || chance.coin()
+            let present = file.name_durable || chance.coin();
+            loss.names_lost += u64::from(!present);
+            present
         });
         for (name, mut ghost) in std::mem::take(ghosts) {
-            ghost.power_loss(chance);
-            if chance.coin() {
-                files.entry(name).or_insert(ghost);
+            ghost.power_loss_by_chance(chance, &mut loss);
+            if chance.coin() && !files.contains_key(&name) {
+                loss.names_revived += 1;
+                files.insert(name, ghost);
             }
         }
         for file in files.values_mut() {
             file.name_durable = true;
         }
+        self.counters.power_losses += 1;
+        self.counters.last_loss = loss;
+    }
+
+    /// Another disk is in its place, and the process on the old one is gone.
+    pub(crate) fn restore(&mut self, image: &Image) {
+        self.frozen = true;
+        self.begin_epoch();
+        self.orders = Orders::default();
+        self.image = image.clone();
     }
 
     fn begin_epoch(&mut self) {
         self.epoch += 1;
+        self.locks.clear();
         if self.frozen {
             self.frozen = false;
-            self.freeze_at = None;
+            self.orders.freeze = None;
         }
     }
 
     pub(crate) fn flip(&mut self, name: &str, byte: usize, bit: u8) {
-        self.files.get_mut(name).expect("the file to damage exists").flip(byte, bit);
+        self.counters.flips += 1;
+        self.file(name).expect("the file to damage exists").flip(byte, bit);
+    }
+
+    /// The file and byte at `permille` of all bytes of the files whose names contain `part`.
+    pub(crate) fn byte_at(&self, part: &str, permille: u32) -> Option<(String, usize)> {
+        let files = self.image.files.iter().filter(|(name, _)| name.contains(part));
+        let sizes: Vec<(&String, usize)> =
+            files.map(|(name, file)| (name, file.contents().len())).collect();
+        let total: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
+        let mut byte = total * permille.min(999) as usize / 1_000;
+        for (name, bytes) in sizes {
+            if byte < bytes {
+                return Some((name.clone(), byte));
+            }
+            byte -= bytes;
+        }
+        None
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with_file(seed: u64) -> State {
-        let mut state = State::new(seed, 1);
-        state.files.insert("f".to_owned(), FileData::default());
-        state
-    }
-
-    fn write(state: &mut State, at: usize, bytes: &[u8]) {
-        state.files.get_mut("f").unwrap().write(at, bytes);
-    }
-
-    fn contents(state: &State) -> Option<Vec<u8>> {
-        state.files.get("f").map(|file| file.contents().to_vec())
-    }
-
-    #[test]
-    fn what_was_synced_survives_every_power_loss() {
-        for seed in 0..200 {
-            let mut state = with_file(seed);
-            write(&mut state, 0, b"kept");
-            state.sync("f");
-            state.sync_directory();
-            write(&mut state, 4, &[1; 2_000]);
-            state.power_loss();
-            assert_eq!(contents(&state).unwrap()[..4], *b"kept", "seed {seed}");
-        }
-    }
-
-    #[test]
-    fn what_was_not_synced_is_sometimes_lost_kept_torn_and_reordered() {
-        let (mut lost, mut kept, mut torn, mut reordered) = (0, 0, 0, 0);
-        for seed in 0..400 {
-            let mut state = with_file(seed);
-            state.sync_directory();
-            write(&mut state, 0, &[1; 1_024]);
-            write(&mut state, 2_048, &[2; 1_024]);
-            state.power_loss();
-            let mut found = contents(&state).unwrap();
-            found.resize(3_072, 0);
-            let sectors: Vec<u8> = found.chunks(512).map(|sector| sector[0]).collect();
-            match sectors[..] {
-                [0, 0, 0, 0, 0, 0] => lost += 1,
-                [1, 1, 0, 0, 2, 2] => kept += 1,
-                [0, 0, 0, 0, 2, 2] => reordered += 1,
-                [1, 1, 0, 0, 0, 0] => {}
-                _ => torn += 1,
-            }
-        }
-        println!("{lost} lost, {kept} kept, {torn} torn, {reordered} reordered");
-        assert!(lost > 20 && kept > 20 && torn > 20 && reordered > 20);
-    }
-
-    #[test]
-    fn failed_sync_loses_what_no_later_sync_brings_back() {
-        let mut state = with_file(1);
-        write(&mut state, 0, b"lost");
-        state.files.get_mut("f").unwrap().sync_failed();
-        assert_eq!(contents(&state).unwrap(), b"lost", "a reader sees the page cache");
-        state.sync("f");
-        state.sync_directory();
-        state.power_loss();
-        assert_eq!(contents(&state).unwrap(), b"");
-    }
-
-    #[test]
-    fn names_last_only_with_the_directory() {
-        let (mut unsynced, mut undeleted) = (0, 0);
-        for seed in 0..100 {
-            let mut state = with_file(seed);
-            state.sync("f");
-            state.power_loss();
-            unsynced += u32::from(contents(&state).is_some());
-            let mut state = with_file(seed);
-            state.sync_directory();
-            assert!(state.delete("f"));
-            state.power_loss();
-            undeleted += u32::from(contents(&state).is_some());
-            let mut state = with_file(seed);
-            state.sync_directory();
-            state.delete("f");
-            state.sync_directory();
-            state.power_loss();
-            assert_eq!(contents(&state), None);
-        }
-        assert!((20..80).contains(&unsynced), "{unsynced} of 100");
-        assert!((20..80).contains(&undeleted), "{undeleted} of 100");
-    }
-
-    #[test]
-    fn frozen_disk_stays_frozen_until_it_loses_power() {
-        let mut state = with_file(1);
-        state.freeze_at = Some(1);
-        assert_eq!(state.change(), Verdict::Go);
-        assert_eq!([state.change(), state.change()], [Verdict::Frozen; 2]);
-        state.power_loss();
-        assert_eq!(state.change(), Verdict::Go);
-    }
-}
+mod tests;

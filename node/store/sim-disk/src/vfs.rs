@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libsqlite3_sys as ffi;
 
 use crate::file::FileData;
-use crate::locks::Region;
-use crate::state::{Failure, State, Verdict};
+use crate::locks::{FileLocks, Region};
+use crate::orders::{Call, Failure, Verdict};
+use crate::state::State;
 
 /// A registered VFS. Never freed: SQLite may hold its address; taken again by later disks.
 #[derive(Debug)]
@@ -105,25 +106,40 @@ impl OpenFile {
             if state.epoch != self.epoch || state.frozen {
                 return dead;
             }
-            state.files.get_mut(&self.name).map_or(dead, call)
+            state.file(&self.name).map_or(dead, call)
         })
     }
 
-    /// Runs a changing `call`; `failed` is its error code.
-    fn change(&self, failed: c_int, call: impl FnOnce(&mut State) -> c_int) -> c_int {
+    /// Runs `call` on the locks of the file; `dead` as above.
+    fn locks(&self, dead: c_int, call: impl FnOnce(&mut FileLocks) -> c_int) -> c_int {
         self.slot.with(|state| {
-            if state.epoch != self.epoch || !state.files.contains_key(&self.name) {
+            if state.epoch != self.epoch || state.frozen || state.file(&self.name).is_none() {
+                return dead;
+            }
+            call(state.locks(&self.name))
+        })
+    }
+
+    /// Runs a changing call of a kind; `failed` is its error code. `done` learns whether a write
+    /// is to go elsewhere.
+    fn change(
+        &self,
+        call: Call,
+        failed: c_int,
+        done: impl FnOnce(&mut State, bool) -> c_int,
+    ) -> c_int {
+        self.slot.with(|state| {
+            if state.epoch != self.epoch || state.file(&self.name).is_none() {
                 return failed;
             }
-            match state.change() {
-                Verdict::Go => call(state),
-                Verdict::Fail(Failure::Full) if failed == ffi::SQLITE_IOERR_WRITE => {
-                    ffi::SQLITE_FULL
-                }
-                Verdict::Fail(Failure::Full) => call(state),
+            match state.change(call) {
+                Verdict::Go => done(state, false),
+                Verdict::Misdirected => done(state, true),
+                Verdict::Fail(Failure::Full) if call == Call::Write => ffi::SQLITE_FULL,
+                Verdict::Fail(Failure::Full) => done(state, false),
                 Verdict::Fail(Failure::Io) => {
-                    if failed == ffi::SQLITE_IOERR_FSYNC {
-                        named(state, &self.name).sync_failed();
+                    if call == Call::Sync {
+                        state.sync_failed(&self.name);
                     }
                     failed
                 }
@@ -131,10 +147,6 @@ impl OpenFile {
             }
         })
     }
-}
-
-fn named<'a>(state: &'a mut State, name: &str) -> &'a mut FileData {
-    state.files.get_mut(name).expect("looked up by the caller")
 }
 
 /// # Safety
@@ -201,16 +213,16 @@ unsafe extern "C" fn x_open(
     let create = flags & ffi::SQLITE_OPEN_CREATE != 0;
     let journal = flags & (ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_WAL) != 0;
     let outcome = slot.with(|state| {
-        let present = state.files.contains_key(&name);
+        let present = state.file(&name).is_some();
         if present && !state.frozen {
             return Ok(state.epoch);
         }
         if !present && !create {
             return Err(ffi::SQLITE_CANTOPEN);
         }
-        match state.change() {
-            Verdict::Go => {
-                state.files.insert(name.clone(), FileData::default());
+        match state.change(Call::Create) {
+            Verdict::Go | Verdict::Misdirected => {
+                state.create(&name);
                 Ok(state.epoch)
             }
             Verdict::Fail(Failure::Full) => Err(ffi::SQLITE_FULL),
@@ -238,10 +250,8 @@ unsafe extern "C" fn x_open(
 unsafe extern "C" fn x_close(file: *mut ffi::sqlite3_file) -> c_int {
     let open = unsafe { Box::from_raw((*file.cast::<SimFile>()).open) };
     open.slot.with(|state| {
-        if state.epoch == open.epoch
-            && let Some(file) = state.files.get_mut(&open.name)
-        {
-            file.locks.release(open.holder);
+        if state.epoch == open.epoch && state.file(&open.name).is_some() {
+            state.locks(&open.name).release(open.holder);
         }
     });
     ffi::SQLITE_OK
@@ -272,20 +282,18 @@ unsafe extern "C" fn x_write(
 ) -> c_int {
     let data = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), bytes as usize) };
     let open = unsafe { opened(file) };
-    open.change(ffi::SQLITE_IOERR_WRITE, |state| {
-        if !state.has_room(&open.name, at as usize + data.len()) {
-            return ffi::SQLITE_FULL;
-        }
-        state.before_write(&open.name);
-        named(state, &open.name).write(at as usize, data);
-        ffi::SQLITE_OK
+    open.change(Call::Write, ffi::SQLITE_IOERR_WRITE, |state, misdirected| {
+        let meant = at as usize;
+        let at = if misdirected { state.elsewhere(&open.name, meant) } else { meant };
+        if state.write(&open.name, at, data) { ffi::SQLITE_OK } else { ffi::SQLITE_FULL }
     })
 }
 
 unsafe extern "C" fn x_truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite3_int64) -> c_int {
     let open = unsafe { opened(file) };
-    open.change(ffi::SQLITE_IOERR_TRUNCATE, |state| {
-        named(state, &open.name).truncate(bytes as usize);
+    open.change(Call::Truncate, ffi::SQLITE_IOERR_TRUNCATE, |state, _| {
+        let file = state.file(&open.name).expect("looked up by `change`");
+        file.truncate(bytes as usize);
         ffi::SQLITE_OK
     })
 }
@@ -293,7 +301,7 @@ unsafe extern "C" fn x_truncate(file: *mut ffi::sqlite3_file, bytes: ffi::sqlite
 unsafe extern "C" fn x_sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int {
     let open = unsafe { opened(file) };
     let sync_directory = std::mem::take(&mut open.sync_directory);
-    open.change(ffi::SQLITE_IOERR_FSYNC, |state| {
+    open.change(Call::Sync, ffi::SQLITE_IOERR_FSYNC, |state, _| {
         state.sync(&open.name);
         if sync_directory {
             state.sync_directory();
@@ -314,14 +322,14 @@ unsafe extern "C" fn x_file_size(
 
 unsafe extern "C" fn x_lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
     let open = unsafe { opened(file) };
-    open.file(ffi::SQLITE_IOERR_LOCK, |file| busy_unless(file.locks.lock(open.holder, level)))
+    open.locks(ffi::SQLITE_IOERR_LOCK, |locks| busy_unless(locks.lock(open.holder, level)))
 }
 
 unsafe extern "C" fn x_unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
     let open = unsafe { opened(file) };
     // A dead handle has lost its locks already.
-    open.file(ffi::SQLITE_OK, |file| {
-        file.locks.unlock(open.holder, level);
+    open.locks(ffi::SQLITE_OK, |locks| {
+        locks.unlock(open.holder, level);
         ffi::SQLITE_OK
     })
 }
@@ -330,8 +338,8 @@ unsafe extern "C" fn x_check_reserved_lock(
     file: *mut ffi::sqlite3_file,
     reserved: *mut c_int,
 ) -> c_int {
-    unsafe { opened(file) }.file(ffi::SQLITE_IOERR_CHECKRESERVEDLOCK, |file| {
-        unsafe { *reserved = c_int::from(file.locks.reserved()) };
+    unsafe { opened(file) }.locks(ffi::SQLITE_IOERR_CHECKRESERVEDLOCK, |locks| {
+        unsafe { *reserved = c_int::from(locks.reserved()) };
         ffi::SQLITE_OK
     })
 }
@@ -362,8 +370,8 @@ unsafe extern "C" fn x_shm_map(
     let open = unsafe { opened(file) };
     let (holder, place) = (open.holder, place as usize);
     let mut region = None;
-    let code = open.file(ffi::SQLITE_IOERR_SHMMAP, |file| {
-        region = file.locks.map(holder, place, bytes as usize, extend != 0);
+    let code = open.locks(ffi::SQLITE_IOERR_SHMMAP, |locks| {
+        region = locks.map(holder, place, bytes as usize, extend != 0);
         ffi::SQLITE_OK
     });
     unsafe { *out = region.as_ref().map_or(ptr::null_mut(), |region| region.start()) };
@@ -385,7 +393,7 @@ unsafe extern "C" fn x_shm_lock(
     } else {
         ffi::SQLITE_OK
     };
-    open.file(dead, |file| busy_unless(file.locks.shm_lock(open.holder, slots, flags)))
+    open.locks(dead, |locks| busy_unless(locks.shm_lock(open.holder, slots, flags)))
 }
 
 unsafe extern "C" fn x_shm_barrier(_: *mut ffi::sqlite3_file) {
@@ -395,8 +403,8 @@ unsafe extern "C" fn x_shm_barrier(_: *mut ffi::sqlite3_file) {
 unsafe extern "C" fn x_shm_unmap(file: *mut ffi::sqlite3_file, delete: c_int) -> c_int {
     let open = unsafe { opened(file) };
     let holder = open.holder;
-    let code = open.file(ffi::SQLITE_OK, |file| {
-        file.locks.unmap(holder, delete != 0);
+    let code = open.locks(ffi::SQLITE_OK, |locks| {
+        locks.unmap(holder, delete != 0);
         ffi::SQLITE_OK
     });
     open.regions.clear();
@@ -409,9 +417,9 @@ unsafe extern "C" fn x_delete(
     sync_directory: c_int,
 ) -> c_int {
     let name = unsafe { text(name) };
-    unsafe { slot_of(vfs) }.with(|state| match state.change() {
+    unsafe { slot_of(vfs) }.with(|state| match state.change(Call::Delete) {
         Verdict::Frozen | Verdict::Fail(Failure::Io) => ffi::SQLITE_IOERR_DELETE,
-        Verdict::Go | Verdict::Fail(Failure::Full) => {
+        Verdict::Go | Verdict::Misdirected | Verdict::Fail(Failure::Full) => {
             let present = state.delete(&name);
             if sync_directory != 0 {
                 state.sync_directory();
@@ -428,7 +436,7 @@ unsafe extern "C" fn x_access(
     found: *mut c_int,
 ) -> c_int {
     let name = unsafe { text(name) };
-    let present = unsafe { slot_of(vfs) }.with(|state| state.files.contains_key(&name));
+    let present = unsafe { slot_of(vfs) }.with(|state| state.file(&name).is_some());
     unsafe { *found = c_int::from(present) };
     ffi::SQLITE_OK
 }
@@ -453,11 +461,7 @@ unsafe extern "C" fn x_randomness(
     out: *mut c_char,
 ) -> c_int {
     let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<u8>(), bytes as usize) };
-    unsafe { slot_of(vfs) }.with(|state| {
-        for part in out.chunks_mut(8) {
-            part.copy_from_slice(&state.chance.next().to_le_bytes()[..part.len()]);
-        }
-    });
+    unsafe { slot_of(vfs) }.with(|state| state.chance.fill(out));
     bytes
 }
 

@@ -2,7 +2,7 @@
 
 use pgraft_replica::Index;
 use pgraft_sim_disk::{Failure, SimDisk};
-use pgraft_store::{Checkpointer, Disk, Fault, LogStore, StateStore};
+use pgraft_store::{Checkpointer, Disk, Fault, LogStore, SnapshotSink, SnapshotSource, StateStore};
 
 use crate::world::{entries, entry, hard, identity, meta, task};
 
@@ -249,4 +249,50 @@ fn write_that_found_no_space_may_be_repeated() {
         assert_eq!(tail.len() as u64, 12 - opened.truncated.0.0, "call {call}");
     }
     panic!("twelve writes have more than 200 calls");
+}
+
+/// A disk with the state of a received snapshot that nobody has opened yet.
+fn received(seed: u64) -> (SimDisk, Disk) {
+    let sim = SimDisk::new(seed);
+    let disk = Disk { dir: "/node".into(), vfs: Some(sim.vfs()) };
+    let mut state = StateStore::open(&disk, 0).unwrap();
+    state.begin().unwrap();
+    state.put(1, b"key", b"value").unwrap();
+    state.set_meta(meta(1, 1));
+    state.commit().unwrap();
+    let mut source = SnapshotSource::open(&disk, 0).unwrap();
+    let mut sink = SnapshotSink::create(&disk, 1).unwrap();
+    while let Some(chunk) = source.next_chunk().unwrap() {
+        sink.write(&chunk).unwrap();
+    }
+    sink.finish(&meta(1, 1).snapshot()).unwrap();
+    (sim, disk)
+}
+
+/// The first open of a received state makes it one with a WAL. Each write and sync of that fails in
+/// turn: it is noticed, and the next start finds the state whole.
+#[test]
+fn failed_first_open_of_a_received_state_is_noticed() {
+    let mut noticed = [0, 0];
+    for (sync, at) in (0..20).flat_map(|at| [(false, at), (true, at)]) {
+        let (sim, disk) = received(at);
+        if sync {
+            sim.fail_sync_in(at);
+        } else {
+            sim.fail_write_in(at, Failure::Io);
+        }
+        let outcome = StateStore::open(&disk, 1);
+        if sim.failure_ordered() {
+            continue;
+        }
+        assert!(outcome.is_err(), "sync {sync}, number {at}: failed, and nobody noticed");
+        noticed[usize::from(sync)] += 1;
+        sim.process_crash();
+        drop(StateStore::open(&disk, 1).unwrap());
+        sim.power_loss();
+        let state = StateStore::open(&disk, 1).unwrap();
+        state.verify_digests().unwrap();
+        assert_eq!(state.get(1, b"key").unwrap().as_deref(), Some(&b"value"[..]));
+    }
+    assert!(noticed[0] > 4 && noticed[1] > 1, "{noticed:?}");
 }

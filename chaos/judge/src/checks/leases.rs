@@ -1,0 +1,197 @@
+//! Leases, by the time of the log: a key is not gone before its lease is over, and not there after.
+//!
+//! The lower bound is exact: the last grant or keep-alive plus the time to live. The upper one
+//! is generous: a lease ends when the leader wakes the machine, which takes a while, and after a
+//! change of leader it may have its full time once more. Not here: keys without a lease.
+
+use std::collections::BTreeMap;
+
+use super::keys::{Change, Keys, Read};
+use crate::case::{Case, Taken};
+use crate::history::Fact;
+use crate::operations::Operation;
+use crate::verdict::Verdict;
+
+/// Something that happened to a lease.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    at: Option<(u64, u32)>,
+    called: usize,
+    taken: Taken,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// It has this much time from here on.
+    Lives(u64),
+    Ends,
+}
+
+/// What happened to each lease.
+type Leases = BTreeMap<i64, Vec<Step>>;
+
+/// Looks at reads of keys that were put with a lease; `None`: nobody was granted one.
+pub fn check(case: &Case<'_>, slack_ms: u64) -> Option<Verdict> {
+    let leases = leases(case);
+    if leases.is_empty() {
+        return None;
+    }
+    if !case.log.whole {
+        return Some(Verdict::unknown("leases end by the log's time, which the history lacks"));
+    }
+    let keys = Keys::of(case);
+    let mut looked = 0u64;
+    for (key, reads) in &keys.reads {
+        for read in reads {
+            let (Some(put), perhaps) = keys.visible(key, read) else { continue };
+            let (Some(lease), true) = (put.lease, perhaps.is_empty()) else { continue };
+            let Some(steps) = leases.get(&lease) else { continue };
+            looked += 1;
+            let time_ms = case.log.time_ms(read.at.0).expect("the log is whole");
+            let complaint = match read.value {
+                None => too_early(case, steps, read, time_ms),
+                Some(value) if Some(value) == put.value => {
+                    too_late(case, steps, read, time_ms, slack_ms)
+                }
+                Some(_) => None,
+            };
+            if let Some(complaint) = complaint {
+                return Some(fail(case, key, read, put, lease, &complaint));
+            }
+        }
+    }
+    Some(Verdict::pass(format!("{} leases, {looked} reads of their keys", leases.len())))
+}
+
+fn leases(case: &Case<'_>) -> Leases {
+    let mut ttl: BTreeMap<i64, u64> = BTreeMap::new();
+    let mut leases = Leases::new();
+    for operation in case.operations.iter() {
+        let told = operation.done().map_or(&[][..], |done| &done.facts);
+        for fact in told {
+            let (lease, what) = match fact {
+                Fact::LeaseGranted { lease, ttl_ms } => {
+                    ttl.insert(*lease, *ttl_ms);
+                    (lease, What::Lives(*ttl_ms))
+                }
+                Fact::LeaseKept { lease, ttl_ms: 0 } => (lease, What::Ends),
+                Fact::LeaseKept { lease, ttl_ms } => (lease, What::Lives(*ttl_ms)),
+                _ => continue,
+            };
+            leases.entry(*lease).or_default().push(step(case, operation, what));
+        }
+    }
+    for operation in case.operations.iter() {
+        for fact in &operation.invoke.facts {
+            let (lease, what) = match fact {
+                // Whoever heard the answer was counted above.
+                Fact::LeaseKeep { lease } if operation.done().is_none() => {
+                    (lease, What::Lives(ttl.get(lease).copied().unwrap_or(0)))
+                }
+                Fact::LeaseRevoke { lease } => (lease, What::Ends),
+                _ => continue,
+            };
+            if let Some(steps) = leases.get_mut(lease) {
+                steps.push(step(case, operation, what));
+            }
+        }
+    }
+    leases
+}
+
+fn step(case: &Case<'_>, operation: &Operation<'_>, what: What) -> Step {
+    let taken = case.took_effect(operation);
+    Step { at: case.place(operation), called: operation.called, taken, what }
+}
+
+impl Step {
+    /// Whether it may have happened before the read.
+    fn may_precede(&self, read: &Read<'_>) -> bool {
+        let before = self.at.map_or(self.called < read.returned, |at| at < read.at);
+        self.taken != Taken::No && before
+    }
+
+    /// Whether it certainly did.
+    fn precedes(&self, read: &Read<'_>) -> bool {
+        self.taken == Taken::Yes && self.may_precede(read)
+    }
+}
+
+fn time_ms(case: &Case<'_>, step: &Step) -> Option<u64> {
+    case.log.time_ms(step.at?.0)
+}
+
+/// The key is gone: was its lease over?
+fn too_early(case: &Case<'_>, steps: &[Step], read: &Read<'_>, now_ms: u64) -> Option<String> {
+    if steps.iter().any(|step| matches!(step.what, What::Ends) && step.may_precede(read)) {
+        return None;
+    }
+    let certain = steps.iter().filter(|step| step.precedes(read));
+    let deadline_ms = certain.filter_map(|step| match step.what {
+        What::Lives(ttl_ms) => Some(time_ms(case, step)? + ttl_ms),
+        What::Ends => None,
+    });
+    let deadline_ms = deadline_ms.max()?;
+    (now_ms < deadline_ms)
+        .then(|| format!("gone {} ms before the lease ends", deadline_ms - now_ms))
+}
+
+/// The key is there: may its lease still live?
+fn too_late(
+    case: &Case<'_>,
+    steps: &[Step],
+    read: &Read<'_>,
+    now_ms: u64,
+    slack_ms: u64,
+) -> Option<String> {
+    if steps.iter().any(|step| matches!(step.what, What::Ends) && step.precedes(read)) {
+        return Some("there, though the lease was ended".to_owned());
+    }
+    let mut deadline_ms = 0;
+    let mut from = (0, 0);
+    for step in steps.iter().filter(|step| step.may_precede(read)) {
+        let What::Lives(ttl_ms) = step.what else { continue };
+        // Nobody knows where: it may have been right now.
+        let begins_ms = time_ms(case, step).unwrap_or(now_ms);
+        if begins_ms + ttl_ms >= deadline_ms {
+            deadline_ms = begins_ms + ttl_ms;
+            from = (step.at.map_or(read.at.0, |at| at.0), ttl_ms);
+        }
+    }
+    let (index, ttl_ms) = from;
+    for begins_ms in changes_of_leader(case, index, read.at.0) {
+        if begins_ms <= deadline_ms + slack_ms {
+            deadline_ms = deadline_ms.max(begins_ms) + slack_ms + ttl_ms;
+        }
+    }
+    let over = now_ms.checked_sub(deadline_ms + slack_ms).filter(|over| *over > 0);
+    over.map(|over| format!("there {over} ms after the lease must have ended"))
+}
+
+/// The log's time at the first entry of each term behind `after` and up to `until`.
+fn changes_of_leader(case: &Case<'_>, after: u64, until: u64) -> Vec<u64> {
+    let mut term = case.log.term(after).unwrap_or(0);
+    let mut times = Vec::new();
+    for entry in case.log.entries.range(after..=until).map(|(_, entry)| entry) {
+        if entry.term > term {
+            term = entry.term;
+            times.push(entry.time_ms);
+        }
+    }
+    times
+}
+
+fn fail(
+    case: &Case<'_>,
+    key: &str,
+    read: &Read<'_>,
+    put: &Change<'_>,
+    lease: i64,
+    complaint: &str,
+) -> Verdict {
+    let says = format!("#{} read {key} (lease {lease}): {complaint}", read.op);
+    let ops = vec![put.op, read.op];
+    let window = case.operations.describe(&ops);
+    Verdict::fail(says, ops).with_window(window)
+}

@@ -1,0 +1,78 @@
+//! Files of histories: there and back, and what is refused.
+
+use std::path::Path;
+
+use super::*;
+use crate::history::{Done, Ended, Fact, Reply};
+
+fn run() -> Run {
+    let (scenario, commit) = ("test".to_owned(), "none".to_owned());
+    Run { format: FORMAT, scenario, seed: 1, commit, nodes: vec![1], machines: Vec::new() }
+}
+
+fn event(at_us: u64, op: u64) -> Event {
+    let why = "no \"answer\"\n".to_owned();
+    Event { at_us, what: What::Unknown(Ended { op, why }) }
+}
+
+fn written() -> String {
+    let mut writer = Writer::begin(Vec::new(), run()).unwrap();
+    writer.append(&event(5, 1)).unwrap();
+    writer.append(&event(5, 2)).unwrap();
+    String::from_utf8(writer.into_inner()).unwrap()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let text = written();
+    let history = History::parse(&text).unwrap();
+    assert_eq!(history.run(), &run());
+    assert_eq!(history.events[1..], [event(5, 1), event(5, 2)]);
+    assert_eq!(history.to_text(), text);
+    assert!(!history.cut_short);
+}
+
+#[test]
+fn facts_are_left_out_when_there_are_none() {
+    let done = Done {
+        op: 1,
+        index: 2,
+        reply: Reply::Accepted(vec![255]),
+        says: "done".to_owned(),
+        facts: Vec::new(),
+    };
+    let mut event = Event { at_us: 1, what: What::Ok(done.clone()) };
+    let text = serde_json::to_string(&event).unwrap();
+    let told =
+        r#"{"at_us":1,"event":"ok","op":1,"index":2,"reply":{"accepted":"ff"},"says":"done"}"#;
+    assert_eq!(text, told);
+    let facts = vec![Fact::Skipped, Fact::Got { key: "k".to_owned(), value: None, revision: 0 }];
+    event.what = What::Ok(Done { facts, ..done });
+    let text = serde_json::to_string(&event).unwrap();
+    assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+}
+
+#[test]
+fn a_line_that_was_cut_short_is_left_out() {
+    let text = written();
+    let history = History::parse(&text[..text.len() - 4]).unwrap();
+    assert!(history.cut_short);
+    assert_eq!(history.events.len(), 2);
+}
+
+#[test]
+fn canary_what_is_no_history_is_refused_with_line_and_value() {
+    let good = written();
+    let complaint = |text: &str| History::parse(text).unwrap_err().to_string();
+    let bad = complaint(&good.replace("\"op\":1", "\"op\":\"one\""));
+    assert!(bad.starts_with("line 2: not an event: ") && bad.contains("\"op\":\"one\""), "{bad}");
+    let first = good.lines().nth(1).unwrap().to_owned() + "\n";
+    assert!(complaint(&first).starts_with("line 1: not a run: "));
+    assert!(complaint("").starts_with("line 1: not a run"));
+    let back = good.replacen("\"at_us\":5", "\"at_us\":6", 1);
+    assert_eq!(complaint(&back), "line 3: at_us 5 goes back from 6");
+    let newer = good.replacen("\"format\":1", "\"format\":9", 1);
+    assert_eq!(complaint(&newer), "line 1: format 9, this program knows 1");
+    let missing = History::read(Path::new("/nonexistent/history")).unwrap_err().to_string();
+    assert!(missing.starts_with("/nonexistent/history: "), "{missing}");
+}

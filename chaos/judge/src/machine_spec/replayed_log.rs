@@ -1,0 +1,637 @@
+//! A whole committed log, run again by the machines' own modules from genesis on: what each command
+//! must have come to, and each machine's state after each entry.
+//!
+//! How an entry is taken apart (sessions, repetitions, wake-ups, effects) is written down a second
+//! time here, after docs/ARCHITECTURE.md and not with the host's code. One thing a history does not
+//! say: which effect a configuration change carries out. The machine that asked for it is carried
+//! on in every way that is possible, until what it says shows which it was.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use pgraft_host::{
+    Command, Fault, HostCode, Outcome, Rejection, Request, Specification, State, Transition, Turn,
+};
+use pgraft_replica::Index;
+use pgraft_replica::body::Body;
+
+use super::reply;
+use super::sessions::{Known, Sessions};
+use crate::history::{Committed, Emitted, Reply};
+use crate::verdict::Verdict;
+
+/// The kind of effect that a configuration change carries out.
+const CONF_CHANGE: &str = "conf-change";
+/// So many ways in which a machine may have come along are carried on.
+const WAYS_MAX: usize = 64;
+
+/// What a machine begins with.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The machine, under its number in the cluster.
+    pub module: Specification,
+    /// The number.
+    pub number: u32,
+    /// Its first configuration, as genesis has it.
+    pub config: Vec<u8>,
+}
+
+/// Where a log and the modules differ.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Difference {
+    /// An entry is missing or told twice.
+    #[error("entry {found} follows entry {after}")]
+    Gap {
+        /// The last good one.
+        after: u64,
+        /// The next one told.
+        found: u64,
+    },
+    /// An entry cannot be read.
+    #[error("entry {index}: {why}")]
+    Body {
+        /// Which.
+        index: u64,
+        /// In words.
+        why: String,
+    },
+    /// The log's time is another one.
+    #[error("entry {index}: it is {expected} ms there, the history says {found}")]
+    Time {
+        /// Which.
+        index: u64,
+        /// By the bodies so far.
+        expected: u64,
+        /// By the history.
+        found: u64,
+    },
+    /// As many outcomes as commands were expected.
+    #[error("entry {index}: {found} outcomes of {expected} commands")]
+    Count {
+        /// Which.
+        index: u64,
+        /// Commands.
+        expected: usize,
+        /// Outcomes.
+        found: usize,
+    },
+    /// A command came to something else.
+    #[error("entry {index}, command {position}: {expected} was due, the cluster said {found}")]
+    Outcome {
+        /// Which entry.
+        index: u64,
+        /// Which of its commands, from 0.
+        position: usize,
+        /// By the module.
+        expected: String,
+        /// By the cluster.
+        found: String,
+    },
+    /// A machine published something else.
+    #[error("entry {index}: {machine} publishes {expected}, the cluster published {found}")]
+    Events {
+        /// Which entry.
+        index: u64,
+        /// Who.
+        machine: String,
+        /// By the module.
+        expected: String,
+        /// By the cluster.
+        found: String,
+    },
+    /// A digest in the log is not that of the machine's rows.
+    #[error("entry {index}: digest of {machine} at {of} is {found:032x}, {expected:032x} was due")]
+    Digest {
+        /// Which entry brings it.
+        index: u64,
+        /// The index at which it was taken.
+        of: u64,
+        /// Whose.
+        machine: String,
+        /// By the module.
+        expected: u128,
+        /// By the leader.
+        found: u128,
+    },
+    /// The engine failed here, so nothing can be said.
+    #[error("the engine failed: {0}")]
+    Engine(String),
+}
+
+impl From<Fault> for Difference {
+    fn from(fault: Fault) -> Difference {
+        Difference::Engine(fault.to_string())
+    }
+}
+
+impl Difference {
+    /// What it means for a run.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Difference::Engine(_) => Verdict::unknown(self.to_string()),
+            _ => Verdict::fail(format!("replayed log: {self}"), Vec::new()),
+        }
+    }
+}
+
+/// What a replay came across; a run that never met what it is about shows nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Entries.
+    pub entries: u64,
+    /// Commands for machines.
+    pub commands: u64,
+    /// Commands that a session answered: repeated, or refused.
+    pub answered: u64,
+    /// Sessions opened.
+    pub sessions: u64,
+    /// Wake-ups, too early ones included.
+    pub wakes: u64,
+    /// Outcomes that were compared.
+    pub outcomes: u64,
+    /// Digests of machines that were compared.
+    pub digests: u64,
+    /// Configuration changes.
+    pub changes: u64,
+}
+
+/// One way in which a machine may have come along.
+#[derive(Clone)]
+struct Way {
+    state: State,
+    /// What it published in the present entry.
+    events: Vec<Emitted>,
+}
+
+struct Machine {
+    module: Specification,
+    ways: Vec<Way>,
+    /// There were too many ways: nothing is known of it any more.
+    lost: bool,
+    /// The state after the entries that may have changed it; none where several are possible.
+    states: Vec<(u64, Option<State>)>,
+}
+
+/// A log that was run again.
+pub struct ReplayedLog {
+    machines: BTreeMap<String, Machine>,
+    names: BTreeMap<u32, String>,
+    sessions: Sessions,
+    turns: Vec<Turn>,
+    outcomes: Vec<Vec<Reply>>,
+    /// What was met.
+    pub seen: Seen,
+}
+
+/// Commands of one machine that are run together, or something told to it.
+enum Step {
+    Apply { machine: String, given: Vec<Given> },
+    Wake { machine: String, position: usize },
+    Done { machine: String, id: u64, outcome: Outcome, position: usize },
+}
+
+struct Given {
+    position: usize,
+    principal: String,
+    session: u64,
+    seq: u64,
+    payload: Bytes,
+}
+
+/// An entry on its way.
+struct Entry<'a> {
+    committed: &'a Committed,
+    turn: Turn,
+    steps: Vec<Step>,
+    outcomes: Vec<Option<Outcome>>,
+    repeats: Vec<(usize, usize)>,
+}
+
+impl ReplayedLog {
+    /// Machines as genesis makes them. `time_ms` is the time before the first entry.
+    ///
+    /// # Errors
+    /// When a machine refuses its configuration.
+    pub fn new(origins: &[Origin], time_ms: u64) -> Result<ReplayedLog, Difference> {
+        let (mut machines, mut names) = (BTreeMap::new(), BTreeMap::new());
+        for Origin { module, number, config } in origins {
+            let module = module.clone().numbered(*number);
+            let state = module.initial(config, time_ms)?;
+            names.insert(*number, module.name().to_owned());
+            let states = vec![(0, Some(state.clone()))];
+            let ways = vec![Way { state, events: Vec::new() }];
+            let name = module.name().to_owned();
+            machines.insert(name, Machine { module, ways, lost: false, states });
+        }
+        let turns = vec![Turn { index: Index::ZERO, term: 0, time_ms, entropy: 0 }];
+        let (sessions, outcomes) = (Sessions::default(), vec![Vec::new()]);
+        Ok(ReplayedLog { machines, names, sessions, turns, outcomes, seen: Seen::default() })
+    }
+
+    /// Runs a whole log; the first difference ends it.
+    ///
+    /// # Errors
+    /// When what the cluster said is not what the modules say.
+    pub fn run<'a>(
+        origins: &[Origin],
+        time_ms: u64,
+        log: impl IntoIterator<Item = &'a Committed>,
+    ) -> Result<ReplayedLog, Difference> {
+        let mut replayed = ReplayedLog::new(origins, time_ms)?;
+        log.into_iter().try_for_each(|committed| replayed.add(committed))?;
+        Ok(replayed)
+    }
+
+    /// Runs the next entry.
+    ///
+    /// # Errors
+    /// As [`ReplayedLog::run`]; nothing can be added then.
+    pub fn add(&mut self, committed: &Committed) -> Result<(), Difference> {
+        let before = *self.turns.last().expect("genesis at least");
+        let (index, after) = (committed.index, before.index.0);
+        if index != after + 1 {
+            return Err(Difference::Gap { after, found: index });
+        }
+        let turn = Turn { index: Index(index), term: committed.term, entropy: 0, ..before };
+        self.seen.entries += 1;
+        let outcomes = if committed.body.is_empty() {
+            self.turns.push(turn);
+            self.change(committed, &turn)?
+        } else {
+            let body = Body::decode(Bytes::copy_from_slice(&committed.body))
+                .map_err(|error| Difference::Body { index, why: error.to_string() })?;
+            let time_ms = before.time_ms.max(body.time_ms);
+            let turn = Turn { time_ms, entropy: body.entropy, ..turn };
+            self.turns.push(turn);
+            self.apply(committed, &turn, &body)?
+        };
+        let expected = self.turns.last().expect("pushed a moment ago").time_ms;
+        if committed.time_ms != expected {
+            return Err(Difference::Time { index, expected, found: committed.time_ms });
+        }
+        self.outcomes.push(outcomes);
+        self.end(committed)
+    }
+
+    /// The outcome of a command, recorded or not; `None` when there is no such command.
+    pub fn outcome(&self, index: u64, position: usize) -> Option<&Reply> {
+        self.outcomes.get(usize::try_from(index).ok()?)?.get(position)
+    }
+
+    /// What the log fixes about an entry; index 0 is genesis.
+    pub fn turn(&self, index: u64) -> Option<&Turn> {
+        self.turns.get(usize::try_from(index).ok()?)
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> u64 {
+        self.turns.last().map_or(0, |turn| turn.index.0)
+    }
+
+    /// A machine's state after an entry; `None` when there is no such machine or entry, or several
+    /// states are possible.
+    pub fn state(&self, machine: &str, index: u64) -> Option<&State> {
+        if index > self.last() {
+            return None;
+        }
+        let states = &self.machines.get(machine)?.states;
+        let place = states.partition_point(|(at, _)| *at <= index);
+        states[place.checked_sub(1)?].1.as_ref()
+    }
+
+    /// What a machine answers to a query after an entry; `None` as [`ReplayedLog::state`].
+    ///
+    /// # Errors
+    /// [`Difference::Engine`].
+    pub fn query(
+        &self,
+        machine: &str,
+        index: u64,
+        request: &[u8],
+    ) -> Result<Option<Reply>, Difference> {
+        let (Some(state), Some(turn)) = (self.state(machine, index), self.turn(index)) else {
+            return Ok(None);
+        };
+        let outcome = self.machines[machine].module.query(state, turn, request)?;
+        Ok(Some(reply(&outcome)))
+    }
+
+    /// An entry without a body: a new leader's, or a configuration change with one outcome.
+    fn change(&mut self, committed: &Committed, turn: &Turn) -> Result<Vec<Reply>, Difference> {
+        let Some(told) = committed.outcomes.first() else { return Ok(Vec::new()) };
+        self.seen.changes += 1;
+        let outcome = outcome(told);
+        for machine in self.machines.values_mut() {
+            machine.fork(turn, &outcome)?;
+        }
+        Ok(committed.outcomes.clone())
+    }
+
+    fn apply(
+        &mut self,
+        committed: &Committed,
+        turn: &Turn,
+        body: &Body,
+    ) -> Result<Vec<Reply>, Difference> {
+        let count = body.commands.len();
+        let recorded = committed.outcomes.len();
+        // An entry whose outcomes died with all who knew them is told without.
+        if recorded != 0 && recorded != count {
+            let index = committed.index;
+            return Err(Difference::Count { index, expected: count, found: recorded });
+        }
+        self.sessions.pass(turn.time_ms);
+        let (outcomes, steps, repeats) = (vec![None; count], Vec::new(), Vec::new());
+        let mut entry = Entry { committed, turn: *turn, steps, outcomes, repeats };
+        self.plan(&mut entry, body)?;
+        for step in std::mem::take(&mut entry.steps) {
+            self.step(&mut entry, step)?;
+        }
+        for (repeat, first) in std::mem::take(&mut entry.repeats) {
+            entry.outcomes[repeat] = entry.outcomes[first].clone();
+        }
+        let mut replies = Vec::with_capacity(count);
+        for (position, outcome) in entry.outcomes.iter().enumerate() {
+            let outcome = outcome.as_ref().expect("each command has a step or an outcome");
+            replies.push(reply(outcome));
+            if recorded != 0 {
+                self.seen.outcomes += 1;
+                entry.agrees(position, outcome)?;
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Sorts the commands: those of one machine together, unless it is told something in between.
+    fn plan(&mut self, entry: &mut Entry<'_>, body: &Body) -> Result<(), Difference> {
+        let mut first: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+        let mut taking: BTreeMap<String, usize> = BTreeMap::new();
+        for (position, bytes) in body.commands.iter().enumerate() {
+            let refused = |code| Some(Err(Rejection::host(code)));
+            let Ok(command) = Command::decode(bytes) else {
+                entry.outcomes[position] = refused(HostCode::MalformedCommand);
+                continue;
+            };
+            let to = match &command {
+                Command::Machine { machine, .. }
+                | Command::Wake { machine }
+                | Command::EffectDone { machine, .. } => Some(machine.clone()),
+                Command::OpenSession | Command::Digest { .. } => None,
+            };
+            if to.as_ref().is_some_and(|machine| !self.machines.contains_key(machine)) {
+                entry.outcomes[position] = refused(HostCode::UnknownMachine);
+                continue;
+            }
+            match command {
+                Command::OpenSession => {
+                    let id = entry.turn.index.0 << 16 | position as u64;
+                    self.sessions.open(id, entry.turn.time_ms);
+                    self.seen.sessions += 1;
+                    entry.outcomes[position] = Some(Ok(id.to_le_bytes().to_vec()));
+                }
+                Command::Digest { index, digests } => {
+                    self.compare(entry.turn.index.0, index.0, &digests)?;
+                    entry.outcomes[position] = Some(Ok(Vec::new()));
+                }
+                Command::Wake { machine } => {
+                    self.seen.wakes += 1;
+                    taking.remove(&machine);
+                    entry.steps.push(Step::Wake { machine, position });
+                }
+                Command::EffectDone { machine, id, outcome } => {
+                    taking.remove(&machine);
+                    entry.steps.push(Step::Done { machine, id, outcome, position });
+                }
+                Command::Machine { machine, principal, session, seq, acked_below, payload } => {
+                    self.seen.commands += 1;
+                    if session != 0 {
+                        let now_ms = entry.turn.time_ms;
+                        let known = self.sessions.ask(session, seq, acked_below, now_ms);
+                        if let Known::Answer(outcome) = known {
+                            self.seen.answered += 1;
+                            entry.outcomes[position] = Some(outcome);
+                            continue;
+                        }
+                        if let Some(first) = first.get(&(session, seq)) {
+                            self.seen.answered += 1;
+                            entry.repeats.push((position, *first));
+                            continue;
+                        }
+                        first.insert((session, seq), position);
+                    }
+                    let given = Given { position, principal, session, seq, payload };
+                    match taking.get(&machine).map(|at| &mut entry.steps[*at]) {
+                        Some(Step::Apply { given: others, .. }) => others.push(given),
+                        _ => {
+                            taking.insert(machine.clone(), entry.steps.len());
+                            entry.steps.push(Step::Apply { machine, given: vec![given] });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, entry: &mut Entry<'_>, step: Step) -> Result<(), Difference> {
+        let turn = entry.turn;
+        match step {
+            Step::Apply { machine, given } => {
+                let requests: Vec<Request<'_>> = given.iter().map(request).collect();
+                let positions: Vec<usize> = given.iter().map(|given| given.position).collect();
+                self.advance(entry, &machine, &positions, |module, state| {
+                    module.apply_all(state, &turn, &requests)
+                })?;
+                for Given { position, session, seq, .. } in &given {
+                    if *session != 0 {
+                        let outcome = entry.outcomes[*position].as_ref().expect("applied");
+                        self.sessions.note(*session, *seq, outcome);
+                    }
+                }
+                Ok(())
+            }
+            Step::Wake { machine, position } => {
+                let wake = |module: &Specification, state: &State| module.wake(state, &turn);
+                self.advance(entry, &machine, &[position], wake)
+            }
+            Step::Done { machine, id, outcome, position } => {
+                self.advance(entry, &machine, &[position], |module, state| {
+                    module.effect_done(state, &turn, id, outcome.clone())
+                })
+            }
+        }
+    }
+
+    /// Carries a machine on in all ways that the recorded outcomes leave open.
+    fn advance(
+        &mut self,
+        entry: &mut Entry<'_>,
+        name: &str,
+        positions: &[usize],
+        make: impl Fn(&Specification, &State) -> Result<Transition, Fault>,
+    ) -> Result<(), Difference> {
+        let machine = self.machines.get_mut(name).expect("it was looked up before");
+        let recorded = &entry.committed.outcomes;
+        if machine.lost {
+            for position in positions {
+                let found = recorded.get(*position).map(outcome);
+                entry.outcomes[*position] = Some(found.unwrap_or_else(|| Ok(Vec::new())));
+            }
+            return Ok(());
+        }
+        let (mut ways, mut difference) = (Vec::new(), None);
+        for way in &machine.ways {
+            let Transition { state, outcomes, events } = make(&machine.module, &way.state)?;
+            let mut agreed = Ok(());
+            if !recorded.is_empty() {
+                let mut pairs = positions.iter().zip(&outcomes);
+                agreed = pairs.try_for_each(|(position, outcome)| entry.agrees(*position, outcome));
+            }
+            if let Err(other) = agreed {
+                difference.get_or_insert(other);
+                continue;
+            }
+            if ways.is_empty() {
+                for (position, outcome) in positions.iter().zip(outcomes) {
+                    entry.outcomes[*position] = Some(outcome);
+                }
+            }
+            let mut published = way.events.clone();
+            published.extend(events.into_iter().map(emitted));
+            ways.push(Way { state, events: published });
+        }
+        match difference {
+            Some(difference) if ways.is_empty() => Err(difference),
+            _ => {
+                machine.ways = ways;
+                Ok(())
+            }
+        }
+    }
+
+    /// Compares a leader's digests with the rows.
+    fn compare(&mut self, index: u64, of: u64, digests: &[(u32, u128)]) -> Result<(), Difference> {
+        for (number, found) in digests {
+            let Some(machine) = self.names.get(number) else { continue };
+            let Some(state) = self.state(machine, of) else { continue };
+            let expected = state.rows_digest();
+            if expected != *found {
+                let (machine, found) = (machine.clone(), *found);
+                return Err(Difference::Digest { index, of, machine, expected, found });
+            }
+            self.seen.digests += 1;
+        }
+        Ok(())
+    }
+
+    /// The entry ends: what was published decides between the ways that are left.
+    fn end(&mut self, committed: &Committed) -> Result<(), Difference> {
+        // An entry whose outcomes nobody knows is told without its events, too.
+        let told = !committed.outcomes.is_empty();
+        for (name, machine) in &mut self.machines {
+            let found: Vec<&Emitted> =
+                committed.events.iter().filter(|event| event.machine == *name).collect();
+            let silent = machine.ways.iter().all(|way| way.events.is_empty());
+            if told && !machine.lost && !(silent && found.is_empty()) {
+                let first = machine.ways.first().map(|way| shown(way.events.iter()));
+                machine.ways.retain(|way| way.events.iter().eq(found.iter().copied()));
+                if machine.ways.is_empty() {
+                    return Err(Difference::Events {
+                        index: committed.index,
+                        machine: name.clone(),
+                        expected: first.unwrap_or_default(),
+                        found: shown(found.into_iter()),
+                    });
+                }
+            }
+            machine.settle(committed.index);
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// A configuration change may carry out any effect that waits, or none.
+    fn fork(&mut self, turn: &Turn, outcome: &Outcome) -> Result<(), Difference> {
+        let mut more = Vec::new();
+        for way in &self.ways {
+            let waiting = self.module.effects(&way.state);
+            for effect in waiting.iter().filter(|effect| effect.kind == CONF_CHANGE) {
+                let done = self.module.effect_done(&way.state, turn, effect.id, outcome.clone())?;
+                let mut events = way.events.clone();
+                events.extend(done.events.into_iter().map(emitted));
+                more.push(Way { state: done.state, events });
+            }
+        }
+        self.ways.extend(more);
+        Ok(())
+    }
+
+    /// Forgets ways that lead to the same state, and remembers the state if it is certain.
+    fn settle(&mut self, index: u64) {
+        let mut ways: Vec<Way> = Vec::new();
+        for way in self.ways.drain(..) {
+            if ways.iter().all(|other| other.state != way.state) {
+                ways.push(Way { state: way.state, events: Vec::new() });
+            }
+        }
+        self.lost |= ways.len() > WAYS_MAX;
+        if self.lost {
+            ways.truncate(1);
+        }
+        self.ways = ways;
+        let certain = match &self.ways[..] {
+            [only] if !self.lost => Some(only.state.clone()),
+            _ => None,
+        };
+        if self.states.last().is_none_or(|(_, last)| *last != certain) {
+            self.states.push((index, certain));
+        }
+    }
+}
+
+impl Entry<'_> {
+    fn agrees(&self, position: usize, outcome: &Outcome) -> Result<(), Difference> {
+        let (expected, found) = (reply(outcome), &self.committed.outcomes[position]);
+        if expected == *found {
+            return Ok(());
+        }
+        Err(Difference::Outcome {
+            index: self.committed.index,
+            position,
+            expected: format!("{expected:?}"),
+            found: format!("{found:?}"),
+        })
+    }
+}
+
+impl fmt::Debug for ReplayedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplayedLog({:?})", self.seen)
+    }
+}
+
+fn request(given: &Given) -> Request<'_> {
+    let Given { principal, session, seq, payload, .. } = given;
+    Request { principal, session: *session, seq: *seq, payload }
+}
+
+fn outcome(reply: &Reply) -> Outcome {
+    match reply {
+        Reply::Accepted(bytes) => Ok(bytes.clone()),
+        Reply::Rejected { code, message } => {
+            Err(Rejection { code: *code, message: message.clone() })
+        }
+    }
+}
+
+fn emitted(event: pgraft_host::Event) -> Emitted {
+    let pgraft_host::Event { machine, topic, payload, .. } = event;
+    Emitted { machine, key: topic, payload }
+}
+
+fn shown<'a>(events: impl Iterator<Item = &'a Emitted>) -> String {
+    let shown: Vec<String> = events.map(|event| format!("{:?}", event.key)).collect();
+    format!("events of {} keys: {}", shown.len(), shown.join(" "))
+}

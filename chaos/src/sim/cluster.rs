@@ -1,0 +1,372 @@
+//! The nodes of a run: their hosts, their processes, who is down and when it comes back. Not here:
+//! why a process dies (`nemesis`).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgraft_node::settings::Settings;
+use pgraft_node::status::NoBoard;
+use pgraft_node::world::World;
+use pgraft_node::{Ended, Node as PgraftNode, StartError};
+use pgraft_sim_disk::Image;
+
+use crate::seed::Seed;
+use crate::sim::journal::Journal;
+use crate::sim::process::{Condition, Process};
+use crate::sim::roster::Roster;
+use crate::sim::watch::Watch;
+use crate::sim::weather::Weather;
+use crate::sim::world::{PEER_PORT, Pausable, SimWorld};
+
+/// A node that failed comes back after this long, as a supervisor brings it back.
+const BACK_AFTER: Duration = Duration::from_millis(500);
+/// A node that fails this often in a row is left alone.
+const FAILURES_MAX: u32 = 40;
+
+/// How a node is to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// At a time of the run.
+    At(Duration),
+    /// When somebody says so.
+    WhenAsked,
+    /// Never: it is not a member any more, or refused to go on.
+    Never,
+}
+
+/// A place where a node runs.
+pub(super) struct Place {
+    /// Its process and machine.
+    pub(super) process: Arc<Process>,
+    settings: Rc<RefCell<Settings>>,
+    /// The next death takes the machine's power, too.
+    pub(super) power: bool,
+    /// How long it stays down after the next death.
+    pub(super) down_for: Option<Duration>,
+    returns: Option<Return>,
+    failures: u32,
+    /// Its disk is not to be trusted: what it says when it ends is no surprise.
+    pub(super) damaged: bool,
+    /// Older copies of its disk.
+    pub(super) images: Vec<Image>,
+    generation: u32,
+}
+
+/// All places, and the simulator.
+pub(super) struct Cluster {
+    /// turmoil: hosts, network, time.
+    pub(super) sim: turmoil::Sim<'static>,
+    /// By number, from 1.
+    pub(super) places: BTreeMap<u64, Place>,
+    /// Between them.
+    pub(super) weather: Arc<Weather>,
+    /// Looks at all of them.
+    pub(super) watch: Arc<Watch>,
+    /// What happened.
+    pub(super) journal: Journal,
+    /// Who can be asked.
+    pub(super) roster: Rc<Roster>,
+    seed: Seed,
+    folder: PathBuf,
+    template: Settings,
+    disk_ms_max: u64,
+}
+
+impl Cluster {
+    /// A cluster without nodes. `template` has what all nodes have in common; marker files go to
+    /// `folder`; jobs of a healthy disk take up to `disk_ms_max`.
+    pub(super) fn new(
+        sim: turmoil::Sim<'static>,
+        journal: Journal,
+        roster: Rc<Roster>,
+        seed: Seed,
+        folder: PathBuf,
+        template: Settings,
+        disk_ms_max: u64,
+    ) -> Cluster {
+        let weather = Arc::new(Weather::new(seed));
+        let watch = Watch::new(journal.clone());
+        let places = BTreeMap::new();
+        Cluster { sim, places, weather, watch, journal, roster, seed, folder, template, disk_ms_max }
+    }
+
+    /// `host:port` of a place.
+    pub(super) fn address(place: u64) -> String {
+        format!("n{place}:{PEER_PORT}")
+    }
+
+    fn folder_of(&self, place: u64, generation: u32) -> PathBuf {
+        self.folder.join(format!("n{place}-{generation}"))
+    }
+
+    /// The name of the node at a place: a new one for every disk.
+    pub(super) fn name(&self, place: u64) -> String {
+        match self.places.get(&place).map_or(0, |one| one.generation) {
+            0 => format!("n{place}"),
+            generation => format!("n{place}-{generation}"),
+        }
+    }
+
+    fn settings(&self, place: u64, generation: u32, joins: bool, known: &[String]) -> Settings {
+        let name = match generation {
+            0 => format!("n{place}"),
+            generation => format!("n{place}-{generation}"),
+        };
+        let own = format!("{name}={}", Cluster::address(place));
+        let mut members = known.to_vec();
+        if !members.contains(&own) {
+            members.push(own);
+        }
+        Settings {
+            name,
+            listen_address: format!("0.0.0.0:{PEER_PORT}"),
+            initial_cluster: members.join(","),
+            initial_cluster_state: if joins { "existing" } else { "new" }.to_owned(),
+            data_dir: self.folder_of(place, generation),
+            ..self.template.clone()
+        }
+    }
+
+    /// Starts the first nodes, which form the cluster.
+    pub(super) fn form(&mut self, nodes: u64) {
+        let members: Vec<String> =
+            (1..=nodes).map(|place| format!("n{place}={}", Cluster::address(place))).collect();
+        for place in 1..=nodes {
+            let settings = self.settings(place, 0, false, &members);
+            self.settle(place, settings);
+        }
+    }
+
+    /// Starts a node at the next free place; it waits to be added. Returns the place.
+    pub(super) fn add(&mut self) -> u64 {
+        let place = self.places.keys().last().map_or(1, |last| last + 1);
+        let settings = self.settings(place, 0, true, &self.others(place));
+        self.settle(place, settings);
+        place
+    }
+
+    /// The members that a node at `place` may ask.
+    fn others(&self, place: u64) -> Vec<String> {
+        let others = self.places.iter().filter(|(other, node)| {
+            **other != place && node.returns != Some(Return::Never)
+        });
+        others.map(|(other, _)| format!("{}={}", self.name(*other), Cluster::address(*other))).collect()
+    }
+
+    fn settle(&mut self, number: u64, settings: Settings) {
+        let process = Arc::new(Process::new(number, self.seed));
+        process.set_job_ms_max(self.disk_ms_max);
+        let settings = Rc::new(RefCell::new(settings));
+        let place = Place {
+            process: Arc::clone(&process),
+            settings: Rc::clone(&settings),
+            power: false,
+            down_for: None,
+            returns: None,
+            failures: 0,
+            damaged: false,
+            images: Vec::new(),
+            generation: 0,
+        };
+        self.places.insert(number, place);
+        let (weather, watch, journal) =
+            (Arc::clone(&self.weather), Arc::clone(&self.watch), self.journal.clone());
+        self.sim.host(format!("n{number}"), move || {
+            let process = Arc::clone(&process);
+            let eye = watch.eye(&process);
+            let world = SimWorld::new(Arc::clone(&process), Arc::clone(&weather), eye);
+            run(process, Arc::new(world), settings.borrow().clone(), journal.clone())
+        });
+        self.roster.set_up(number, true);
+    }
+
+    /// Simulated time since the start.
+    pub(super) fn now(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
+    /// Whether a node runs at a place.
+    pub(super) fn is_up(&self, place: u64) -> bool {
+        let node = self.places.get(&place);
+        node.is_some_and(|node| node.process.condition() == Condition::Up)
+    }
+
+    /// Whether a node belongs to a place for good: it is not removed and not given up.
+    pub(super) fn is_there(&self, place: u64) -> bool {
+        self.places.get(&place).is_some_and(|node| node.returns != Some(Return::Never))
+    }
+
+    /// Buries who died or ended, and starts who comes back.
+    pub(super) fn tend(&mut self) {
+        let now = self.now();
+        let numbers: Vec<u64> = self.places.keys().copied().collect();
+        for number in numbers {
+            let place = self.places.get_mut(&number).expect("a number of a place");
+            if place.process.follow_disk() {
+                self.journal.mark("crash_inside_commit");
+            }
+            match place.process.condition() {
+                Condition::Up => {}
+                Condition::Dead => self.bury(number, None),
+                Condition::Ended(how) => self.bury(number, Some(how)),
+                Condition::Down => {
+                    if let Some(Return::At(at)) = place.returns
+                        && at <= now
+                    {
+                        self.start(number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The host of a dead process goes, and its disk comes to what a crash leaves.
+    fn bury(&mut self, number: u64, how: Option<Option<Ended>>) {
+        let now = self.now();
+        let place = self.places.get_mut(&number).expect("a number of a place");
+        let process = Arc::clone(&place.process);
+        process.disk.freeze();
+        self.sim.crash(format!("n{number}"));
+        if place.power {
+            process.disk.power_loss();
+            let loss = process.disk.counters().last_loss;
+            if loss.lost + loss.kept + loss.torn > 0 {
+                self.journal.mark("crash_with_unsynced_writes");
+            }
+            if loss.torn > 0 {
+                self.journal.mark("torn_write");
+            }
+        } else {
+            process.disk.process_crash();
+        }
+        place.power = false;
+        process.buried();
+        let down_for = place.down_for.take();
+        let returns = match how {
+            Some(Some(Ended::Removed)) => Return::Never,
+            Some(Some(Ended::Failed(why))) => {
+                place.failures += 1;
+                self.journal.note_end(number, &why, place.damaged);
+                let hopeless = place.failures > FAILURES_MAX || why.contains("is a copy");
+                let pause = BACK_AFTER * place.failures.min(8);
+                if hopeless { Return::Never } else { Return::At(now + pause) }
+            }
+            Some(None) | None => Return::At(now + down_for.unwrap_or(BACK_AFTER)),
+        };
+        // What was decided before the death stays.
+        if !matches!(place.returns, Some(Return::Never | Return::WhenAsked)) {
+            place.returns = Some(returns);
+        }
+        self.watch.gone(number);
+        self.roster.set_up(number, false);
+    }
+
+    /// Starts a node that is down.
+    pub(super) fn start(&mut self, number: u64) {
+        let place = self.places.get_mut(&number).expect("a number of a place");
+        place.returns = None;
+        self.sim.bounce(format!("n{number}"));
+        self.roster.set_up(number, true);
+    }
+
+    /// Kills a node now.
+    pub(super) fn kill(&mut self, number: u64, power: bool, down_for: Duration) {
+        let Some(place) = self.places.get_mut(&number) else { return };
+        if place.process.condition() != Condition::Up {
+            return;
+        }
+        place.power |= power;
+        place.down_for = Some(down_for);
+        place.process.die();
+        self.tend();
+    }
+
+    /// A node does not come back by itself any more.
+    pub(super) fn keep_down(&mut self, number: u64, returns: Return) {
+        if let Some(place) = self.places.get_mut(&number) {
+            place.returns = Some(returns);
+        }
+    }
+
+    /// Gives a place that is down an empty disk and the settings of a node that joins. Returns the
+    /// new name.
+    pub(super) fn renew(&mut self, number: u64) -> String {
+        let generation = self.places[&number].generation + 1;
+        let settings = self.settings(number, generation, true, &self.others(number));
+        let place = self.places.get_mut(&number).expect("a number of a place");
+        place.generation = generation;
+        place.process.disk.restore(&Image::default());
+        place.damaged = false;
+        place.failures = 0;
+        place.images.clear();
+        *place.settings.borrow_mut() = settings;
+        self.name(number)
+    }
+
+    /// The marker files of a place as a copy of the folder has them.
+    ///
+    /// # Errors
+    /// Those of the real file system.
+    pub(super) fn copy_markers(&self, number: u64) -> std::io::Result<()> {
+        let folder = self.folder_of(number, self.places[&number].generation);
+        let copy = folder.with_extension("copy");
+        std::fs::create_dir(&copy)?;
+        for item in std::fs::read_dir(&folder)? {
+            let item = item?;
+            std::fs::copy(item.path(), copy.join(item.file_name()))?;
+        }
+        std::fs::rename(&folder, folder.with_extension("original"))?;
+        std::fs::rename(&copy, &folder)
+    }
+
+    /// The marker files of a place are gone with its disk.
+    ///
+    /// # Errors
+    /// Those of the real file system.
+    pub(super) fn wipe_markers(&self, number: u64) -> std::io::Result<()> {
+        std::fs::remove_dir_all(self.folder_of(number, self.places[&number].generation))
+    }
+}
+
+/// The process of a node, from start to end; the host lives on until it is buried.
+async fn run(
+    process: Arc<Process>,
+    world: Arc<dyn World>,
+    settings: Settings,
+    journal: Journal,
+) -> turmoil::Result {
+    let stopping = process.boot();
+    let node = async move {
+        let node = PgraftNode::run_in(world, settings, Arc::new(NoBoard), stopping);
+        node.await
+    };
+    let ended = match Pausable::new(caught(node), Arc::clone(&process)).await {
+        Some(Ok(ended)) => ended,
+        Some(Err(error @ StartError::DataDir(_))) => Some(Ended::Failed(error.to_string())),
+        Some(Err(error)) => {
+            journal.violation("a node starts", error.to_string());
+            Some(Ended::Failed(error.to_string()))
+        }
+        None => Some(Ended::Failed("panicked".to_owned())),
+    };
+    process.ended(ended);
+    std::future::pending().await
+}
+
+/// What a future returns, or `None` when it panics.
+async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = Box::pin(work);
+    std::future::poll_fn(move |context| {
+        let poll = std::panic::AssertUnwindSafe(|| work.as_mut().poll(context));
+        match std::panic::catch_unwind(poll) {
+            Ok(std::task::Poll::Pending) => std::task::Poll::Pending,
+            Ok(std::task::Poll::Ready(result)) => std::task::Poll::Ready(Some(result)),
+            Err(_told_by_the_hook) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}

@@ -1,0 +1,93 @@
+//! A machine out of a `.wasm` file as a subject. It has to be compiled first, so this needs the
+//! feature `compiler`; nothing that ships has it.
+
+use std::path::PathBuf;
+
+use crate::machine::subject::{Invariant, Module, Subject};
+
+/// What the command line says about a machine.
+///
+/// Bytes (commands, configuration, query, answer) are written as `0x` and hexadecimal digits, or
+/// else as their text.
+#[derive(clap::Args, Clone, Debug)]
+pub struct MachineFile {
+    /// The component.
+    pub path: PathBuf,
+    /// Name of the machine; the file's, unless given.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// First configuration.
+    #[arg(long, default_value = "")]
+    pub config: String,
+    /// Commands of one client in their order, separated by commas; once per client.
+    #[arg(long = "client", required = true)]
+    pub clients: Vec<String>,
+    /// A query whose answer is the same in every state.
+    #[arg(long)]
+    pub invariant_query: Option<String>,
+    /// The answer; any, if it is not given.
+    #[arg(long, requires = "invariant_query")]
+    pub expect: Option<String>,
+    /// How often commands may be repeated in one log.
+    #[arg(long, default_value_t = 1)]
+    pub repeats: u8,
+    /// Leave the real hosts out: many times as fast.
+    #[arg(long)]
+    pub alone: bool,
+}
+
+impl MachineFile {
+    /// Reads and compiles the module.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn subject(&self) -> Result<Subject, String> {
+        let shown = self.path.display();
+        let component = std::fs::read(&self.path).map_err(|why| format!("{shown}: {why}"))?;
+        let stem = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let name = self.name.clone().or(stem).ok_or("the machine has no name")?;
+        let compiled = compile(&component).map_err(|why| format!("{shown}: {why}"))?;
+        self.of(&Module::new(&name, component, compiled))
+    }
+
+    /// The subject of a module that is compiled already.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn of(&self, module: &Module) -> Result<Subject, String> {
+        let list = |client: &String| client.split(',').map(bytes).collect::<Result<_, _>>();
+        let clients = self.clients.iter().map(list).collect::<Result<Vec<Vec<_>>, _>>()?;
+        let config = bytes(&self.config)?;
+        let subject = Subject::new(module, &config, clients).map_err(|fault| fault.to_string())?;
+        let invariant = match &self.invariant_query {
+            None => Invariant::None,
+            Some(query) => {
+                let expected = self.expect.as_deref().map(bytes).transpose()?;
+                Invariant::Query { query: bytes(query)?, expected }
+            }
+        };
+        let subject = subject.with_invariant(invariant).repeating(self.repeats);
+        Ok(if self.alone { subject.alone() } else { subject })
+    }
+}
+
+#[cfg(feature = "compiler")]
+fn compile(component: &[u8]) -> Result<Vec<u8>, String> {
+    pgraft_engine::precompile(component).map_err(|error| format!("{error:#}"))
+}
+
+#[cfg(not(feature = "compiler"))]
+fn compile(_component: &[u8]) -> Result<Vec<u8>, String> {
+    Err("this program was built without the feature `compiler`".to_owned())
+}
+
+/// Bytes as they are written on a command line.
+fn bytes(word: &str) -> Result<Vec<u8>, String> {
+    let Some(digits) = word.strip_prefix("0x") else { return Ok(word.as_bytes().to_vec()) };
+    if digits.len() % 2 != 0 || !digits.is_ascii() {
+        return Err(format!("{word:?}: an even number of hexadecimal digits is needed"));
+    }
+    let pairs = (0..digits.len()).step_by(2);
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16);
+    pairs.map(|at| byte(at).map_err(|error| format!("{word:?}: {error}"))).collect()
+}
