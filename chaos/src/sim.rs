@@ -173,11 +173,9 @@ impl Stage {
             think_ms_max: load.pause_ms_max,
             deadline: Duration::from_millis(load.timeout_ms),
         });
-        let admin =
-            Admin { changes: Rc::clone(&changes), roster, journal: journal.clone() };
+        let admin = Admin { changes: Rc::clone(&changes), roster, journal: journal.clone() };
         let nemesis = Nemesis::new(case.plan, Rc::clone(&changes), load.disk_ms_max);
-        let mut stage =
-            Stage { cluster, nemesis, changes, shared, journal: journal.clone() };
+        let mut stage = Stage { cluster, nemesis, changes, shared, journal: journal.clone() };
         stage.let_clients_in(case, admin);
         stage
     }
@@ -238,11 +236,7 @@ impl Stage {
 
     /// Steps until the condition holds; false when it did not within `bound`, or something is
     /// violated.
-    fn until(
-        &mut self,
-        bound: Duration,
-        holds: impl Fn(&Stage) -> bool,
-    ) -> Result<bool, String> {
+    fn until(&mut self, bound: Duration, holds: impl Fn(&Stage) -> bool) -> Result<bool, String> {
         let end = self.cluster.now() + bound;
         while self.cluster.now() < end && !self.journal.is_violated() {
             if holds(self) {

@@ -91,7 +91,18 @@ impl Cluster {
         let weather = Arc::new(Weather::new(seed));
         let watch = Watch::new(journal.clone());
         let places = BTreeMap::new();
-        Cluster { sim, places, weather, watch, journal, roster, seed, folder, template, disk_ms_max }
+        Cluster {
+            sim,
+            places,
+            weather,
+            watch,
+            journal,
+            roster,
+            seed,
+            folder,
+            template,
+            disk_ms_max,
+        }
     }
 
     /// `host:port` of a place.
@@ -151,10 +162,13 @@ impl Cluster {
 
     /// The members that a node at `place` may ask.
     fn others(&self, place: u64) -> Vec<String> {
-        let others = self.places.iter().filter(|(other, node)| {
-            **other != place && node.returns != Some(Return::Never)
-        });
-        others.map(|(other, _)| format!("{}={}", self.name(*other), Cluster::address(*other))).collect()
+        let others = self
+            .places
+            .iter()
+            .filter(|(other, node)| **other != place && node.returns != Some(Return::Never));
+        others
+            .map(|(other, _)| format!("{}={}", self.name(*other), Cluster::address(*other)))
+            .collect()
     }
 
     fn settle(&mut self, number: u64, settings: Settings) {

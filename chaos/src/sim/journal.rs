@@ -62,9 +62,7 @@ impl Journal {
     /// When the file cannot be written.
     pub(super) fn begin(run: Run, path: Option<&Path>) -> io::Result<Journal> {
         let file = match path {
-            Some(path) => {
-                Some(Writer::begin(BufWriter::new(File::create(path)?), run.clone())?)
-            }
+            Some(path) => Some(Writer::begin(BufWriter::new(File::create(path)?), run.clone())?),
             None => None,
         };
         let inner = Inner {
@@ -116,8 +114,8 @@ impl Journal {
         !self.inner().violations.is_empty()
     }
 
-    /// A node ended by itself: expected of a machine whose disk was damaged, else a violation unless
-    /// it is one of the ends that faults of this run explain.
+    /// A node ended by itself: expected of a machine whose disk was damaged, else a violation
+    /// unless it is one of the ends that faults of this run explain.
     pub(super) fn note_end(&self, node: u64, why: &str, damaged: bool) {
         let mut inner = self.inner();
         let known = EXPECTED_ENDS.iter().find(|(text, _)| why.contains(text));

@@ -79,7 +79,8 @@ impl Net for PeerNet {
 
     async fn connect(&self, address: &str) -> io::Result<PeerStream> {
         let host = address.split(':').next().unwrap_or_default();
-        let peer = node_of(host).ok_or_else(|| io::Error::other(format!("{host}: no such host")))?;
+        let peer =
+            node_of(host).ok_or_else(|| io::Error::other(format!("{host}: no such host")))?;
         self.way_is_open(peer).await;
         let stream = TcpStream::connect(address).await?;
         Ok(self.stream(stream, peer))

@@ -13,8 +13,8 @@ use pgraft_judge::history::{
     What,
 };
 use pgraft_node::world::Observer;
-use pgraft_replica::invariants::{Check, Leaders, Ledger, LogShape, local, monotonic};
 use pgraft_replica::body::Body;
+use pgraft_replica::invariants::{Check, Leaders, Ledger, LogShape, local, monotonic};
 use pgraft_replica::{
     Config, Effects, Entry, Index, Input, MessageKind, Replica, Restored, Role, Term, View,
 };
@@ -25,6 +25,9 @@ use crate::sim::process::Process;
 
 /// Watchers of machines' events are numbered from here, one per node.
 pub(super) const WATCHERS: u64 = 1_000_000;
+
+/// Digests of tables by number of the machine.
+type Digests = Vec<(u32, u128)>;
 
 /// What is known about all nodes.
 pub(super) struct Watch {
@@ -47,8 +50,8 @@ struct Inner {
     time_ms: u64,
     /// Outcomes by index, from whoever applied it first.
     outcomes: BTreeMap<Index, Vec<Outcome>>,
-    digests: BTreeMap<Index, Vec<(u32, u128)>>,
-    last_digests: BTreeMap<u64, (Index, Vec<(u32, u128)>)>,
+    digests: BTreeMap<Index, Digests>,
+    last_digests: BTreeMap<u64, (Index, Digests)>,
     /// Requests seen in the log, and where first.
     requests: BTreeMap<(u64, u64), Index>,
     leader_seen: Option<(Term, u64)>,
@@ -98,7 +101,7 @@ impl Watch {
     }
 
     /// The digests of the machines' tables that each node computed last, and at which index.
-    pub(super) fn last_digests(&self) -> Vec<(u64, u64, Vec<(u32, u128)>)> {
+    pub(super) fn last_digests(&self) -> Vec<(u64, u64, Digests)> {
         let inner = self.inner();
         let last = inner.last_digests.iter();
         last.map(|(node, (index, digests))| (*node, index.0, digests.clone())).collect()

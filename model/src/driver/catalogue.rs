@@ -47,12 +47,11 @@ fn servers(bounds: &Bounds) -> u8 {
 
 /// All models of the driver.
 pub(super) fn entries() -> Vec<Entry> {
-    let mut entries = scopes();
-    entries.extend(canaries());
-    entries
+    [small(), deep(), found(), canaries()].concat()
 }
 
-fn scopes() -> Vec<Entry> {
+/// Complete to a depth; the larger the depth, the more is checked.
+fn small() -> Vec<Entry> {
     vec![
         entry!(
             "driver-elections",
@@ -110,13 +109,23 @@ fn scopes() -> Vec<Entry> {
             Expected::Holds,
             joint
         ),
-        entry!(
-            "driver-walks",
-            "everything, deep: random walks",
-            Bounds::walks(4, 200, 60_000, 1),
-            Expected::Holds,
-            everything
-        ),
+    ]
+}
+
+fn deep() -> Vec<Entry> {
+    vec![entry!(
+        "driver-walks",
+        "everything, deep: random walks",
+        Bounds::walks(4, 200, 60_000, 1),
+        Expected::Holds,
+        everything
+    )]
+}
+
+/// What the model found in the shipped replica, and nobody has mended: when one of them is mended,
+/// its entry fails, and `Scope::spared` need not keep away from it any more.
+fn found() -> Vec<Entry> {
+    vec![
         entry!(
             "driver-found-install",
             "found: an election while a snapshot is being written panics in raft-rs",
@@ -281,13 +290,12 @@ fn everything(servers: u8) -> Scope {
     }
 }
 
-/// All that can happen.
+/// All that walks of a few seconds come to.
 const EVERYTHING: &[Marks] = &[
     Marks::ENTRY_COMMITTED,
     Marks::RESTARTED,
     Marks::LEADER_CRASHED,
     Marks::JOINT_ENTERED,
-    Marks::JOINT_CRASHED,
     Marks::JOINT_LEFT,
     Marks::WRITE_KEPT,
     Marks::WRITE_LOST,

@@ -12,11 +12,10 @@ use stateright::{Model, Property};
 
 use super::history::History;
 use super::marks::Marks;
-use super::node::{Input, Live};
+use super::node::Input;
 use super::rules::{Rule, Violation};
 use super::scope::Scope;
 use super::table::{Cause, Letter, Local, Past, Table, Transition};
-use super::words::Key;
 
 /// How much likelier a walk takes an action that drives the cluster forward.
 const LIKELIER: usize = 6;
@@ -144,24 +143,13 @@ impl fmt::Debug for Action {
 /// The model.
 pub(super) struct Cluster {
     pub(super) scope: Scope,
-    forget: Option<&'static str>,
     table: Mutex<Table>,
 }
 
 impl Cluster {
     pub(super) fn new(scope: Scope) -> Cluster {
-        Cluster::forgetting(scope, None)
-    }
-
-    /// With a canonical value that lacks a field: a planted bug.
-    pub(super) fn forgetting(scope: Scope, field: Option<&'static str>) -> Cluster {
-        let table = Mutex::new(Table::new(scope.clone(), field));
-        Cluster { scope, forget: field, table }
-    }
-
-    /// The canonical value as this model knows it.
-    pub(super) fn key_of(&self, live: &Live) -> Key {
-        live.key(self.forget)
+        let table = Mutex::new(Table::new(scope.clone()));
+        Cluster { scope, table }
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {

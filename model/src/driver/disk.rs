@@ -14,8 +14,8 @@ use pgraft_replica::{
 use super::mutant::Mutant;
 use super::words::{Key, Words, mix};
 
-/// Commands and tickets of an entry. A client that does not know what became of its command proposes
-/// the same one with another ticket.
+/// Commands and tickets of an entry. A client that does not know what became of its command
+/// proposes the same one with another ticket.
 pub(super) fn commands(entry: &Entry) -> Vec<(u8, u8)> {
     if entry.kind != EntryKind::Normal || entry.data.is_empty() {
         return Vec::new();

@@ -11,14 +11,14 @@ use super::words::{Key, Words};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
     /// A message; that of a snapshot has its data with it.
-    Message { message: Message, machine: Option<Machine> },
+    Message { message: Box<Message>, machine: Option<Machine> },
     /// The leader's transport knows that a snapshot arrived.
     Delivered { leader: NodeId, to: NodeId },
 }
 
 impl Item {
     pub(super) fn plain(message: Message) -> Item {
-        Item::Message { message, machine: None }
+        Item::Message { message: Box::new(message), machine: None }
     }
 
     /// To whom.
@@ -68,7 +68,7 @@ impl fmt::Display for Item {
                 return write!(f, "word to n{leader} that n{to} has the snapshot");
             }
         };
-        let Message { kind, from, to, term, log_term, index, commit, .. } = message;
+        let Message { kind, from, to, term, log_term, index, commit, .. } = &**message;
         write!(f, "{kind:?} n{from}->n{to} term {term}")?;
         let no = if message.reject { " no" } else { "" };
         match kind {

@@ -4,19 +4,19 @@
 //! by the model (`cluster.rs`), what must hold by `history.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use pgraft_replica::invariants::{self, LogShape};
 use pgraft_replica::{
-    Committed, ConfChange, ConfState, Config, Effects, Entry, EntryKind, Fetch, Index, Message,
-    MessageKind, NodeId, Persist, Proposal, Refusal, Replica, Role, Term, Ticket, View,
+    Committed, ConfChange, Config, Effects, Entry, Fetch, Index, Message, MessageKind, NodeId,
+    Persist, Proposal, Refusal, Replica, Role, Term, Ticket, View,
 };
 
 use super::disk::{self, Disk, Machine};
 use super::marks::Marks;
-use super::mutant::Mutant;
+use super::mutant::{self, Mutant};
 use super::network::Item;
+use super::panics::quietly;
 use super::rules::{Rule, Violation};
 use super::scope::Scope;
 use super::words::{Key, Words};
@@ -405,7 +405,7 @@ impl Step<'_> {
         };
         let mut restored = node.disk.restored();
         if self.scope.mutant == Some(Mutant::ConfBeforeCommit) {
-            restored.conf = conf_of_log(&node.disk, self.scope);
+            restored.conf = mutant::conf_of_log(&node.disk, self.scope);
         }
         match Replica::new(config, restored) {
             Ok(replica) => self.live.replica = Some(replica),
@@ -438,7 +438,7 @@ impl Step<'_> {
             node.disk.machine = node.disk.durable.clone();
         }
         *node = Node { starts: node.starts, ..Node::new(node.number, node.disk.clone()) };
-        damage(&mut node.disk, &before, mutant);
+        mutant::damage(&mut node.disk, &before, mutant);
     }
 
     // Time.
@@ -525,7 +525,7 @@ impl Step<'_> {
                 self.out.impossible = true;
             }
             Item::Message { message, machine } => {
-                let mut message = message.clone();
+                let mut message = Message::clone(message);
                 if let Some(machine) = machine {
                     self.live.node.received.insert(machine.applied.0, machine.clone());
                     let Message { from, to, .. } = message;
@@ -533,7 +533,7 @@ impl Step<'_> {
                 }
                 self.out.marks.set_if(message.reject, Marks::REJECTED);
                 if self.is(Mutant::EntryDamaged) {
-                    damage_entries(&mut message);
+                    mutant::damage_entries(&mut message);
                 }
                 self.receive(message);
             }
@@ -652,7 +652,7 @@ impl Step<'_> {
             assert_eq!(machine.meta(), *meta, "another snapshot was pinned");
             machine.clone()
         });
-        self.out.items.push(Item::Message { message, machine });
+        self.out.items.push(Item::Message { message: Box::new(message), machine });
     }
 
     fn persist(&mut self, persist: Persist) {
@@ -695,74 +695,4 @@ impl Step<'_> {
 
 fn small(number: u64) -> u8 {
     u8::try_from(number).expect("tickets of a model are few")
-}
-
-/// What a planted bug makes of a disk at a crash.
-fn damage(disk: &mut Disk, before: &Machine, mutant: Option<Mutant>) {
-    match mutant {
-        Some(Mutant::VoteLost) => disk.hard_state.vote = None,
-        Some(Mutant::TailLost) if disk.last() > disk.machine.applied => {
-            disk.log.pop_last();
-            disk.hard_state.commit = disk.hard_state.commit.min(disk.last());
-        }
-        Some(Mutant::TruncatedAboveDurable) => disk.truncate(before.applied),
-        Some(Mutant::SessionsLost) => disk.machine.sessions.clear(),
-        Some(Mutant::AppliedTwice) => {
-            disk.machine.chain = before.chain;
-            disk.machine.effects = before.effects.clone();
-            disk.machine.sessions = before.sessions.clone();
-        }
-        _ => {}
-    }
-}
-
-/// Turns a command into another one.
-fn damage_entries(message: &mut Message) {
-    for entry in &mut message.entries {
-        if !disk::commands(entry).is_empty() {
-            let mut data = entry.data.to_vec();
-            // The frame of a body and of its only command has 25 bytes.
-            data[25] ^= 0x40;
-            entry.data = Bytes::from(data);
-        }
-    }
-}
-
-/// The configuration after all changes in the log, committed or not: a planted bug.
-fn conf_of_log(disk: &Disk, scope: &Scope) -> ConfState {
-    let mut conf = disk.machine.conf.clone();
-    for (_, entry) in disk.log.range(disk.machine.applied.0 + 1..) {
-        if entry.kind == EntryKind::ConfChange {
-            // The context stands last, and its only byte says which change it is.
-            let known = entry.data.last().map(|at| scope.changes[usize::from(*at)].clone());
-            let change = ConfChange { changes: known.unwrap_or_default(), context: Bytes::new() };
-            conf = conf.changed_by(&change).unwrap_or(conf);
-        }
-    }
-    conf
-}
-
-thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Carries out `what`; a panic is its answer, and nothing is printed of it.
-fn quietly(what: impl FnOnce()) -> Result<(), String> {
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                usual(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let ended = catch_unwind(AssertUnwindSafe(what));
-    QUIET.set(false);
-    ended.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        text.unwrap_or_else(|| "a panic without words".to_owned())
-    })
 }

@@ -80,8 +80,10 @@ impl fmt::Debug for Cause {
 /// A state of a node.
 pub(super) struct Local {
     pub(super) id: u32,
+    #[cfg(test)]
     pub(super) key: Key,
     /// Tells the causes that led to it first from all others.
+    #[cfg(test)]
     pub(super) way: Key,
     pub(super) number: u8,
     pub(super) view: Option<View>,
@@ -142,7 +144,8 @@ struct Elector {
 /// All that was found.
 pub(super) struct Table {
     scope: Scope,
-    forget: Option<&'static str>,
+    /// A field that the canonical value lacks: a planted bug.
+    pub(super) forget: Option<&'static str>,
     locals: Lookup<Key, Arc<Local>>,
     letters: Lookup<Key, Arc<Letter>>,
     transitions: Lookup<(u32, u64), Arc<Transition>>,
@@ -157,15 +160,13 @@ pub(super) struct Table {
     elections: Lookup<Key, bool>,
     kept: Lookup<u32, Live>,
     kept_order: VecDeque<u32>,
-    /// Replicas built anew.
-    pub(super) rebuilt: u64,
 }
 
 impl Table {
-    pub(super) fn new(scope: Scope, forget: Option<&'static str>) -> Table {
+    pub(super) fn new(scope: Scope) -> Table {
         Table {
             scope,
-            forget,
+            forget: None,
             locals: Lookup::default(),
             letters: Lookup::default(),
             transitions: Lookup::default(),
@@ -180,7 +181,6 @@ impl Table {
             elections: Lookup::default(),
             kept: Lookup::default(),
             kept_order: VecDeque::new(),
-            rebuilt: 0,
         }
     }
 
@@ -247,7 +247,6 @@ impl Table {
 
     /// A new replica after the inputs that led to `local` first.
     pub(super) fn rebuild(&mut self, local: &Arc<Local>) -> Live {
-        self.rebuilt += 1;
         let mut causes = Vec::new();
         let mut at = local;
         let node = loop {
@@ -305,7 +304,9 @@ impl Table {
         let number_of = |to: &pgraft_replica::NodeId| count(usize::try_from(to.get()).expect("u8"));
         let local = Arc::new(Local {
             id: u32::try_from(self.locals.len()).expect("memory ends before"),
+            #[cfg(test)]
             key,
+            #[cfg(test)]
             way: from.as_ref().map_or(0, |(before, cause)| way_on(before.way, cause)),
             number: node.number,
             view,
@@ -426,6 +427,7 @@ impl Table {
 }
 
 /// What tells the way to a node on which `cause` comes next.
+#[cfg(test)]
 pub(super) fn way_on(way: Key, cause: &Cause) -> Key {
     let mut words = Words::new(cause.code());
     words.add(u64::try_from(way >> 64).expect("the upper half"));

@@ -24,7 +24,13 @@ const HOMES: [Home; 13] = [
     Home { name: "stateright::", allowed: &["model/"] },
     Home {
         name: "pgraft_kv::",
-        allowed: &["statemachines/", "node/src/cli/", "pgrx-ext/", "chaos/src/workload"],
+        allowed: &[
+            "statemachines/",
+            "node/src/cli/",
+            "pgrx-ext/",
+            "chaos/src/workload",
+            "model/src/machine/",
+        ],
     },
 ];
 
