@@ -1,5 +1,5 @@
 //! What a node stands on: network, clocks, workers, chance and disk. One implementation is the
-//! operating system's ([`crate::os`]); a simulation brings another, and nothing above can tell.
+//! operating system's (`os.rs`); a simulation brings another, and nothing above can tell.
 
 use std::future::Future;
 use std::io;

@@ -56,14 +56,14 @@ fn small() -> Vec<Entry> {
         entry!(
             "driver-elections",
             "elections from the first start, one crash, writes that complete later",
-            Bounds::to_depth(3, 11),
+            Bounds::to_depth(3, 10),
             Expected::Holds,
             elections
         ),
         entry!(
             "driver-log",
             "two commands, a crash and a second term over logs that differ",
-            Bounds::to_depth(3, 9),
+            Bounds::to_depth(3, 8),
             Expected::Holds,
             log
         ),
@@ -388,6 +388,9 @@ fn canaries() -> Vec<Entry> {
             ExactlyOnce AnsweredTwice quick_log;
         "driver-canary-damaged" "a command is damaged on its way"
             LogMatching EntryDamaged quick_log;
+        "driver-canary-applied-ahead" "more is reported as applied than was given out"
+            Consistent AppliedAhead
+            |n| Scope { led: false, ..quick_log(n) };
         "driver-canary-takes-back" "a leader takes back its last entry"
             LeaderAppendOnly LeaderTakesBack
             |n| Scope { beats: 1, breaks: 1, ..quick_log(n) };

@@ -48,6 +48,8 @@ pub(super) enum Mutant {
     EntryDamaged,
     /// A leader that steps aside takes back its last entry.
     LeaderTakesBack,
+    /// The driver reports one entry more as applied than it was given.
+    AppliedAhead,
     /// A node votes for everybody who asks.
     VotesForAll,
 }

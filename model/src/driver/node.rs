@@ -497,7 +497,11 @@ impl Step<'_> {
             self.out.answered.extend(committed.tickets.iter().map(|ticket| small(ticket.0)));
         }
         self.out.machine.push((machine.applied, machine.visible()));
-        self.feed(pgraft_replica::Input::Applied { index: committed.entry.index });
+        let mut index = committed.entry.index;
+        if mutant == Some(Mutant::AppliedAhead) {
+            index = index.next();
+        }
+        self.feed(pgraft_replica::Input::Applied { index });
     }
 
     fn checkpoint(&mut self) {

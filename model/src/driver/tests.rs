@@ -63,6 +63,7 @@ models! {
     canary_refused "driver-canary-refused";
     canary_answered_twice "driver-canary-answered-twice";
     canary_damaged "driver-canary-damaged";
+    canary_applied_ahead "driver-canary-applied-ahead";
     canary_takes_back "driver-canary-takes-back";
 }
 
