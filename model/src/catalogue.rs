@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::bounds::Bounds;
 use crate::report::{Expected, Report};
-use crate::{machine, store};
+use crate::{driver, machine, store};
 
 /// One model.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Entry {
 
 /// All models.
 pub fn entries() -> Vec<Entry> {
-    [store::entries(), machine::entries()].concat()
+    [store::entries(), driver::entries(), machine::entries()].concat()
 }
 
 /// The model called `name`.

@@ -4,13 +4,13 @@
 //! that checks it and one that serves stateright's Explorer. [`search`] runs any of them and makes
 //! a [`report::Report`]; nothing here knows what a model is about.
 //!
-//! How the models fit together. `driver` (in work, not built yet) runs the shipped replica over a
-//! log that is a value, with crashes that lose what was not persisted. [`store`] runs the shipped
-//! store on a disk that is a value, and shows that it keeps to such a log: after any crash there is
-//! all of an operation or nothing of it, all of it when it was acknowledged. [`machine`] runs
-//! modules in the shipped host. So what holds of the replica over the modelled log holds over the
-//! real one, as far as the bounds go; the seams between them (threads, queues, sockets) are what
-//! `chaos` runs. Each module says what it abstracts and why that is sound, or where it is a bound.
+//! How the models fit together. [`driver`] runs the shipped replica over a log that is a value,
+//! with crashes that lose what was not persisted. [`store`] runs the shipped store on a disk that
+//! is a value, and shows that it keeps to such a log: after any crash there is all of an operation
+//! or nothing of it, all of it when it was acknowledged. [`machine`] runs modules in the shipped
+//! host. So what holds of the replica over the modelled log holds over the real one, as far as the
+//! bounds go; the seams between them (threads, queues, sockets) are what `chaos` runs. Each module
+//! says what it abstracts and why that is sound, or where it is a bound.
 //!
 //! What a run means. Breadth first, with one thread, every state within the bounds is looked at and
 //! an example is as short as can be. A run says why it ended: *complete* and *complete to this
@@ -24,6 +24,7 @@
 
 pub mod bounds;
 pub mod catalogue;
+pub mod driver;
 pub mod machine;
 pub mod recording;
 pub mod report;
