@@ -74,6 +74,21 @@ pub struct Run {
     pub nodes: Vec<u64>,
     /// The machines in use by name, as sha256 of their modules in hexadecimal.
     pub machines: Vec<(String, String)>,
+    /// What the machines began with, in the order in which they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub genesis: Vec<Genesis>,
+}
+
+/// What a machine began with, on every node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    /// Its name.
+    pub machine: String,
+    /// Its number in the cluster: part of digests.
+    pub number: u32,
+    /// Its first configuration.
+    #[serde(with = "hex")]
+    pub config: Vec<u8>,
 }
 
 /// A call of a client.
