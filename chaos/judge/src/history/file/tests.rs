@@ -7,7 +7,15 @@ use crate::history::{Done, Ended, Fact, Reply};
 
 fn run() -> Run {
     let (scenario, commit) = ("test".to_owned(), "none".to_owned());
-    Run { format: FORMAT, scenario, seed: 1, commit, nodes: vec![1], machines: Vec::new(), genesis: Vec::new() }
+    Run {
+        format: FORMAT,
+        scenario,
+        seed: 1,
+        commit,
+        nodes: vec![1],
+        machines: Vec::new(),
+        genesis: Vec::new(),
+    }
 }
 
 fn event(at_us: u64, op: u64) -> Event {
