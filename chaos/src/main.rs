@@ -81,6 +81,7 @@ fn run(name: &str, seed: Seed, file: Option<PathBuf>) -> Result<bool, String> {
         commit: String::new(),
         history: file.as_deref(),
         logs: false,
+        subject: None,
     };
     let outcome = sim::run(&case)?;
     let history = History { events: outcome.events, cut_short: false };
