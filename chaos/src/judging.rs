@@ -65,8 +65,7 @@ pub fn options(
             )),
             Err(difference) => difference.verdict(),
         };
-        let check: Box<dyn Check> =
-            Box::new(move |_: &Case<'_>| Some(verdict.clone()));
+        let check: Box<dyn Check> = Box::new(move |_: &Case<'_>| Some(verdict.clone()));
         options.more.push((REPLAYED.to_owned(), check));
     }
     let log = log.and_then(Result::ok);
@@ -88,9 +87,8 @@ fn specifications(
             continue;
         }
         let module = module.clone().numbered(*number);
-        let initial = module
-            .initial(config, 0)
-            .map_err(|fault| format!("{name} cannot be made: {fault}"))?;
+        let initial =
+            module.initial(config, 0).map_err(|fault| format!("{name} cannot be made: {fault}"))?;
         let exact = MachineSpec::new(module, initial);
         let measure: Box<dyn Measure> = match name.as_str() {
             KV => Box::new(Keyed::new(exact)),
@@ -140,7 +138,8 @@ impl Measure for Keyed {
 /// Checkers that the scenario's workloads must give something to look at.
 fn required(scenario: &Scenario) -> Vec<String> {
     let asked = scenario.workloads.iter().filter(|(_, weight)| **weight > 0);
-    let checkers: BTreeSet<&str> = asked.flat_map(|(name, _)| looked_at_by(*name)).copied().collect();
+    let checkers: BTreeSet<&str> =
+        asked.flat_map(|(name, _)| looked_at_by(*name)).copied().collect();
     checkers.into_iter().map(str::to_owned).collect()
 }
 

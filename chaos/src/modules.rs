@@ -51,7 +51,7 @@ impl Modules {
         let Genesis { machine, number, config } = genesis;
         let told = run.machines.iter().find(|(name, _)| name == machine);
         let told = told.map_or("", |(_, sha256)| sha256.as_str());
-        let Some(sha256) = self.sha256.get(machine).filter(|own| hex(*own) == told) else {
+        let Some(sha256) = self.sha256.get(machine).filter(|own| hex(own) == told) else {
             let own = self.sha256.get(machine).map_or("none".to_owned(), hex);
             return Err(format!(
                 "the history was made with the module {machine} of sha256 {told}, this program \

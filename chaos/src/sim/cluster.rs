@@ -329,6 +329,15 @@ impl Cluster {
         }
     }
 
+    /// Stops a node for good that still waits to be admitted: nobody would ever tell it that it is
+    /// not wanted any more.
+    pub(super) fn give_up_unless_joined(&mut self, number: u64) {
+        if !self.watch.views().contains_key(&number) && self.is_up(number) {
+            self.keep_down(number, Return::Never);
+            self.kill(number, false, Duration::ZERO);
+        }
+    }
+
     /// Gives a place that is down an empty disk and the settings of a node that joins. Returns the
     /// new name.
     pub(super) fn renew(&mut self, number: u64) -> String {

@@ -272,6 +272,7 @@ impl Nemesis {
                 }
             }
             Fault::RemoveNode { .. } => {
+                cluster.give_up_unless_joined(place);
                 self.changes.push(Change::Remove { address: Cluster::address(place) });
             }
             Fault::Transfer { .. } => {
