@@ -91,6 +91,7 @@ impl Suite {
                 commit: self.commit.clone(),
                 history: keep.history,
                 logs: keep.logs,
+                subject: None,
             };
             catch_unwind(AssertUnwindSafe(|| sim::run(&simulation)))
         };

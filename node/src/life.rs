@@ -252,7 +252,7 @@ fn assemble(
         ApplyWorker::start(world, machines, disk.clone(), applier, own.clone()).map_err(io)?;
     workers.push(worker);
     let (checkpointer, worker) =
-        CheckpointWorker::start(world, disk.clone(), generation, own.clone()).map_err(io)?;
+        CheckpointWorker::start(world, disk.clone(), generation, settings.checkpoint_ms, own.clone()).map_err(io)?;
     workers.push(worker);
 
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
