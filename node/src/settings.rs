@@ -37,6 +37,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// How much of the log is kept for followers that are away; no setting of users yet.
     pub log_keep: Keep,
+    /// Where the replica's inputs and outputs are recorded, if anywhere; of `pgraft node` only.
+    pub record: Option<PathBuf>,
 }
 
 /// Smallest and largest election timeout, milliseconds.
@@ -137,6 +139,7 @@ impl Settings {
             log_level: "info".to_owned(),
             socket: PathBuf::new(),
             log_keep: Keep::default(),
+            record: None,
         }
     }
 
