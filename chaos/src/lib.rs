@@ -1,6 +1,9 @@
 //! Whole clusters under simulated faults.
 
+pub mod dossier;
+pub mod judging;
 pub mod mark;
+pub mod modules;
 pub mod plan;
 pub mod progress;
 pub mod regressions;
@@ -8,5 +11,8 @@ pub mod scenario;
 pub mod seed;
 pub mod shrink;
 pub mod sim;
+pub mod suite;
 pub mod swarm;
+pub mod trace;
+pub mod tree;
 pub mod workload;

@@ -1,18 +1,20 @@
-//! The program `pgraft-chaos`: runs scenarios and judges histories.
+//! The program `pgraft-chaos`: runs scenarios, sweeps over seeds, makes failures small, and judges
+//! histories. Not here: what the subcommands do.
+
+mod commands;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pgraft_chaos::scenario::Scenario;
 use pgraft_chaos::seed::Seed;
-use pgraft_chaos::{sim, swarm};
-use pgraft_judge::history::History;
-use pgraft_judge::judge::{Options, judge};
-use pgraft_judge::verdict::Rank;
 
-/// Whole clusters under simulated faults.
+/// Whole clusters of real nodes under simulated faults, judged by their own state machines.
+///
+/// Ends with 0 when everything passed, 1 when something failed or was not decided, 2 when it could
+/// not be tried.
 #[derive(Parser)]
+#[command(name = "pgraft-chaos", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -23,25 +25,111 @@ enum Command {
     /// Lists the scenarios.
     List,
     /// Runs a scenario once and judges it.
-    Run {
-        /// Its name.
-        scenario: String,
-        /// The only source of chance.
-        #[arg(long)]
-        seed: Seed,
-        /// Where the history goes.
-        #[arg(long)]
-        history: Option<PathBuf>,
-    },
+    Run(RunArguments),
+    /// Runs all scenarios, or some, with one seed after the other.
+    Sweep(SweepArguments),
+    /// Runs a kept case again (case.json, smallest.json).
+    Replay(ReplayArguments),
+    /// Makes a case that fails small: fewest faults, then fewest operations.
+    Shrink(ShrinkArguments),
     /// Judges a history again.
-    Judge {
-        /// The file.
-        file: PathBuf,
-    },
+    Judge(JudgeArguments),
+}
+
+#[derive(clap::Args)]
+struct RunArguments {
+    /// Its name (see `list`).
+    scenario: String,
+    /// The only source of chance [default: a fresh one].
+    #[arg(long)]
+    seed: Option<Seed>,
+    /// Where the history is written while it happens.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// Where the nodes' log lines are written.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Where the HTML report is written, whatever the verdict is.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Runs in which a failure is made small; 0: it is left as it is.
+    #[arg(long, default_value_t = 200, value_name = "RUNS")]
+    shrink: u64,
+    /// Where a folder is made for a run that failed.
+    #[arg(long, default_value = "target/chaos", value_name = "FOLDER")]
+    keep: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct SweepArguments {
+    /// The scenarios; all when none is named.
+    scenarios: Vec<String>,
+    /// Begins no new run after so many seconds.
+    #[arg(long, required_unless_present = "seeds")]
+    seconds: Option<u64>,
+    /// Runs every scenario with so many seeds.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first seed; the others follow it [default: a fresh one].
+    #[arg(long)]
+    seed: Option<Seed>,
+    /// Ends after so many failed runs.
+    #[arg(long, default_value_t = 5, value_name = "RUNS")]
+    failures: u64,
+    /// Runs in which each failure is made small; 0: it is left as it is.
+    #[arg(long, default_value_t = 50, value_name = "RUNS")]
+    shrink: u64,
+    /// Where a folder is made for each run that failed.
+    #[arg(long, default_value = "target/chaos", value_name = "FOLDER")]
+    keep: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct ReplayArguments {
+    /// The case.
+    file: PathBuf,
+    /// Where the HTML report is written.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct ShrinkArguments {
+    /// The case.
+    file: PathBuf,
+    /// Runs that it may take.
+    #[arg(long, default_value_t = 1_000)]
+    runs: u64,
+    /// Where a folder is made for the result.
+    #[arg(long, default_value = "target/chaos", value_name = "FOLDER")]
+    keep: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct JudgeArguments {
+    /// The history, one JSON line per event.
+    file: PathBuf,
+    /// Where the HTML report is written.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Prints the judgement as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
-    match carry_out(Arguments::parse().command) {
+    let passed = match Arguments::parse().command {
+        Command::List => {
+            commands::list();
+            Ok(true)
+        }
+        Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Sweep(arguments) => commands::sweep::sweep(&arguments),
+        Command::Replay(arguments) => commands::replay(&arguments),
+        Command::Shrink(arguments) => commands::shrink(&arguments),
+        Command::Judge(arguments) => commands::judge(&arguments),
+    };
+    match passed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -49,53 +137,4 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Whether everything passed.
-fn carry_out(command: Command) -> Result<bool, String> {
-    match command {
-        Command::List => {
-            for Scenario { name, about, .. } in Scenario::all() {
-                println!("{name:18} {about}");
-            }
-            Ok(true)
-        }
-        Command::Run { scenario, seed, history } => run(&scenario, seed, history),
-        Command::Judge { file } => {
-            told(&History::read(&file).map_err(|error| error.to_string())?, &Options::default())
-        }
-    }
-}
-
-fn run(name: &str, seed: Seed, file: Option<PathBuf>) -> Result<bool, String> {
-    let scenario = Scenario::find(name).map_err(|error| error.to_string())?;
-    let repeat = format!("pgraft-chaos run {name} --seed {seed}");
-    println!("{repeat}");
-    let (plan, load) = (swarm::plan(&scenario, seed), swarm::load(&scenario, seed));
-    println!("{plan}");
-    let case = sim::Case {
-        scenario: &scenario,
-        seed,
-        plan: &plan,
-        load,
-        commit: String::new(),
-        history: file.as_deref(),
-        logs: false,
-    };
-    let outcome = sim::run(&case)?;
-    let history = History { events: outcome.events, cut_short: false };
-    let options = Options {
-        liveness_us: scenario.phases.liveness_ms * 1000,
-        sometimes: scenario.sometimes.run.clone(),
-        ..Options::default()
-    };
-    let passed = told(&history, &options)?;
-    println!("{repeat}");
-    Ok(passed)
-}
-
-fn told(history: &History, options: &Options) -> Result<bool, String> {
-    let judgement = judge(history, options).map_err(|error| error.to_string())?;
-    println!("{judgement}");
-    Ok(judgement.overall == Rank::Pass)
 }

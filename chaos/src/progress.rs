@@ -1,7 +1,9 @@
-//! One line about how far a sweep is: done, rate, time to go. Pure formatting; not here: a clock
-//! (the caller measures), and the terminal.
+//! How far a sweep is, in one line: done, rate, time to go; and where that line goes. Not here: what
+//! is counted.
 
 use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// How far a sweep is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,64 @@ impl fmt::Display for Progress {
             Some(left_ms) => write!(f, "  {} to go", Span(left_ms)),
             None => write!(f, "  {} gone", Span(self.elapsed_ms)),
         }
+    }
+}
+
+/// Real time since a start.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(tokio::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Stopwatch {
+        Stopwatch(tokio::time::Instant::now())
+    }
+
+    /// Since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Between two lines on what is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Writes one line over the other on a terminal, and now and then a line elsewhere.
+#[derive(Debug)]
+pub struct Ticker {
+    is_terminal: bool,
+    last: Option<Stopwatch>,
+}
+
+impl Ticker {
+    /// On the standard error output.
+    pub fn new() -> Ticker {
+        Ticker { is_terminal: io::stderr().is_terminal(), last: None }
+    }
+
+    /// Shows a line.
+    pub fn tell(&mut self, line: &str) {
+        if self.is_terminal {
+            self.last = Some(Stopwatch::start());
+            // A terminal that is gone is no reason to end.
+            let _ = write!(io::stderr(), "\r\x1b[K{line}");
+        } else if self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            self.last = Some(Stopwatch::start());
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+
+    /// Leaves the terminal to others.
+    pub fn end(&mut self) {
+        if self.is_terminal && self.last.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Default for Ticker {
+    fn default() -> Ticker {
+        Ticker::new()
     }
 }
 

@@ -17,6 +17,15 @@ impl Seed {
         Seed(number)
     }
 
+    /// A seed that nobody chose, short enough to be typed.
+    ///
+    /// # Panics
+    /// When the operating system has no chance to give.
+    pub fn fresh() -> Seed {
+        let number = getrandom::u32().expect("the operating system gives random numbers");
+        Seed(u64::from(number))
+    }
+
     /// Its number, for what wants a plain one: a disk, a network, a node.
     pub const fn number(self) -> u64 {
         self.0

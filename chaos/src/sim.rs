@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pgraft_judge::history::{Digest, Event, Phase, Run, What};
+use pgraft_judge::history::{Digest, Event, Genesis, Phase, Run, What};
 use pgraft_node::settings::Settings;
 use pgraft_replica::Keep;
 use tracing_subscriber::layer::SubscriberExt;
@@ -101,6 +101,7 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
         commit: case.commit.clone(),
         nodes: (1..=case.scenario.nodes).collect(),
         machines: machines.collect(),
+        genesis: genesis(case.scenario.nodes),
     };
     let journal = Journal::begin(header, case.history)
         .map_err(|error| format!("write the history: {error}"))?;
@@ -295,6 +296,21 @@ impl Stage {
             }
         }
     }
+}
+
+/// What the machines of a new cluster begin with, as the nodes derive it from their settings.
+fn genesis(nodes: u64) -> Vec<Genesis> {
+    let member = |place| pgraft_membership::Member {
+        id: place,
+        name: format!("n{place}"),
+        address: Cluster::address(place),
+        role: pgraft_membership::Role::Voter,
+        incarnation: 0,
+    };
+    let members = pgraft_membership::Genesis { members: (1..=nodes).map(member).collect() };
+    let machine =
+        |machine: &str, number, config| Genesis { machine: machine.to_owned(), number, config };
+    vec![machine("membership", 1, members.encode()), machine("kv", 2, Vec::new())]
 }
 
 /// What all nodes have in common.

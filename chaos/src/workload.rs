@@ -25,7 +25,7 @@ use serde::Deserialize;
 pub use append::Append;
 pub use bank::Bank;
 pub use custom::Custom;
-pub use kv::without_revisions;
+pub use kv::{everything, without_revisions};
 pub use leases::Leases;
 pub use members::Members;
 pub use mixed::Mixed;

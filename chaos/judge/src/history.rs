@@ -74,6 +74,21 @@ pub struct Run {
     pub nodes: Vec<u64>,
     /// The machines in use by name, as sha256 of their modules in hexadecimal.
     pub machines: Vec<(String, String)>,
+    /// What the machines began with, in the order in which they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub genesis: Vec<Genesis>,
+}
+
+/// What a machine began with, on every node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    /// Its name.
+    pub machine: String,
+    /// Its number in the cluster: part of digests.
+    pub number: u32,
+    /// Its first configuration.
+    #[serde(with = "hex")]
+    pub config: Vec<u8>,
 }
 
 /// A call of a client.
@@ -341,7 +356,8 @@ pub struct Watched {
     pub node: u64,
     /// Index of the entry that emitted it.
     pub index: u64,
-    /// The event.
+    /// The event; the line's own `event` says what kind of line it is.
+    #[serde(rename = "emitted")]
     pub event: Emitted,
 }
 

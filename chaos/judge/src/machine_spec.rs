@@ -6,6 +6,7 @@
 //! machine are elsewhere.
 
 mod replayed_log;
+mod replayed_spec;
 mod sessions;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pgraft_host::{Outcome, Request, State, Turn};
 
 pub use replayed_log::{Difference, Origin, ReplayedLog, Seen};
+pub use replayed_spec::ReplayedSpec;
 
 use crate::history::Reply;
 use crate::lin::spec::{Asked, Purpose, Specification, Stamp};

@@ -219,6 +219,12 @@ pub(super) fn revision(answer: &Answer) -> Option<i64> {
     }
 }
 
+/// The query that tells everything that `kv` holds now: what states are told apart by in a judgement
+/// key by key.
+pub fn everything() -> Vec<u8> {
+    Query::Range(RangeRequest::prefix(b"")).encode()
+}
+
 /// An answer of `kv` without what depends on other keys: the view for a judgement key by key
 /// (`pgraft_judge`'s `MachineSpec::seen_as`). Answers that do not decode stay as they are.
 pub fn without_revisions(_asked: &Asked, reply: &Reply) -> Reply {

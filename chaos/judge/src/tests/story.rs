@@ -37,6 +37,7 @@ impl Story {
             commit: "none".to_owned(),
             nodes: vec![1, 2, 3],
             machines: vec![(MACHINE.to_owned(), "00".to_owned())],
+            genesis: Vec::new(),
         };
         let (events, asked, outcomes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let keys = Keys::default();

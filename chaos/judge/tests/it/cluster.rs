@@ -112,6 +112,7 @@ pub(crate) fn history(seed: u64, shape: Shape) -> History {
         commit: "none".to_owned(),
         nodes: vec![1],
         machines: vec![("words".to_owned(), String::new())],
+        genesis: Vec::new(),
     }));
     while cluster.asked < shape.operations || cluster.clients.iter().any(|(_, p)| p.is_some()) {
         cluster.turn();
