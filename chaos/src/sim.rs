@@ -12,6 +12,7 @@ mod journal;
 mod nemesis;
 mod net;
 mod process;
+mod recorded;
 mod roster;
 mod watch;
 mod weather;
@@ -39,6 +40,7 @@ use client::{Client, Shared};
 use cluster::Cluster;
 use journal::{Journal, LogLayer};
 use nemesis::Nemesis;
+use recorded::Recordings;
 use roster::Roster;
 
 /// Simulated time that one step of the simulator takes.
@@ -66,6 +68,9 @@ pub struct Case<'a> {
     pub history: Option<&'a Path>,
     /// Keep the nodes' log lines.
     pub logs: bool,
+    /// The folder where what each node takes and gives is recorded, one file for each place, for
+    /// [`crate::oracle`].
+    pub record: Option<&'a Path>,
 }
 
 /// What came of it.
@@ -88,6 +93,10 @@ pub struct Outcome {
 /// When a file cannot be written, or the simulator itself fails; in words.
 pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let workload: Box<dyn Workload> = Box::new(Mixed::new(&case.load.workloads));
+    if let Some(folder) = case.record {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("make {}: {error}", folder.display()))?;
+    }
     pgraft_sim_disk::seed_sqlite_randomness(case.seed.derive("sqlite").number());
     let folder = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
     let machines = pgraft_bundle::modules().iter().map(|module| {
@@ -117,6 +126,9 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let Stage { cluster, shared, .. } = stage;
     let simulated = cluster.now();
     let operations = *shared.operations.borrow();
+    if let Some(recordings) = &cluster.recordings {
+        recordings.end();
+    }
     drop(cluster);
     let marks = journal.marks();
     let (events, log) = journal.end().map_err(|error| format!("write the history: {error}"))?;
@@ -162,6 +174,7 @@ impl Stage {
             template,
             load.disk_ms_max,
         );
+        cluster.recordings = case.record.map(Recordings::of);
         cluster.form(scenario.nodes);
         let changes = Rc::new(Changes::default());
         let shared = Rc::new(Shared {

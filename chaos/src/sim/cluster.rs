@@ -17,6 +17,7 @@ use pgraft_sim_disk::Image;
 use crate::seed::Seed;
 use crate::sim::journal::Journal;
 use crate::sim::process::{Condition, Process};
+use crate::sim::recorded::{Recorded, Recordings};
 use crate::sim::roster::Roster;
 use crate::sim::watch::Watch;
 use crate::sim::weather::Weather;
@@ -70,6 +71,8 @@ pub(super) struct Cluster {
     pub(super) journal: Journal,
     /// Who can be asked.
     pub(super) roster: Rc<Roster>,
+    /// Where nodes are recorded, if anywhere; before the first one starts.
+    pub(super) recordings: Option<Recordings>,
     seed: Seed,
     folder: PathBuf,
     template: Settings,
@@ -98,6 +101,7 @@ impl Cluster {
             watch,
             journal,
             roster,
+            recordings: None,
             seed,
             folder,
             template,
@@ -189,9 +193,10 @@ impl Cluster {
         self.places.insert(number, place);
         let (weather, watch, journal) =
             (Arc::clone(&self.weather), Arc::clone(&self.watch), self.journal.clone());
+        let recording = self.recordings.as_mut().and_then(|all| all.begin(number, &self.journal));
         self.sim.host(format!("n{number}"), move || {
             let process = Arc::clone(&process);
-            let eye = watch.eye(&process);
+            let eye = Recorded::wrap(watch.eye(&process), recording.clone());
             let world = SimWorld::new(Arc::clone(&process), Arc::clone(&weather), eye);
             run(process, Arc::new(world), settings.borrow().clone(), journal.clone())
         });

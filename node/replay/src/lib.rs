@@ -22,5 +22,5 @@ mod recorder;
 
 pub use difference::Difference;
 pub use oracle::{Failure, Report, Stopped, replay};
-pub use record::{Body, Damage, Record, Records, Start, Step, VERSION};
+pub use record::{Body, Damage, MAGIC, Record, Records, Start, Step, VERSION};
 pub use recorder::Recorder;

@@ -11,7 +11,8 @@ use crate::fields::{Data, Decoder, Encoder, Malformed};
 /// The version of the format that this crate writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
 
-const MAGIC: &[u8; 8] = b"pgraftRC";
+/// What a recording begins with.
+pub const MAGIC: &[u8; 8] = b"pgraftRC";
 /// Magic, version, checksum of both.
 const HEADER_BYTES: usize = 16;
 /// Length, number, kind, checksum of these three, checksum of the body.
