@@ -44,7 +44,6 @@ fn simulated_nodes_replay_alike() {
     let mut killed = 0;
     for (name, seed) in [
         ("crashes", 1),
-        ("crashes", 2),
         ("power-loss", 3),
         ("partitions", 4),
         ("membership", 5),

@@ -269,3 +269,6 @@ impl Observer for Recording {
 
     fn applied(&self, _applied: &[Applied], _digests: &(Index, Vec<(u32, u128)>)) {}
 }
+
+#[cfg(test)]
+mod tests;

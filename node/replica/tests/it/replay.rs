@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use pgraft_replay::{Body, Damage, Failure, Recorder, Records, Report, Stopped, replay};
-use pgraft_replica::{Input, MessageKind};
+use pgraft_replica::{Index, Input, MessageKind};
 
 use crate::dice::Dice;
 use crate::schedules::recordings;
@@ -154,6 +154,24 @@ fn canary_a_hidden_input_is_noticed() {
     });
     bodies.remove(at.expect("entries were received"));
     assert!(difference(&written(&bodies)).is_some());
+}
+
+/// The input on which a replica panicked is there, and it panics again.
+#[test]
+fn a_step_that_never_ended_is_tried() {
+    let mut bodies = bodies(&longest());
+    bodies.truncate(30);
+    bodies.push(Body::Broken(Box::new(Input::Applied { index: Index(1 << 40) })));
+    bodies.push(Body::End("the node's thread panicked".to_owned()));
+    let report = replay(&written(&bodies)[..]).unwrap();
+    assert_eq!((report.lives, report.broken, report.ended, report.steps), (1, 1, 1, 29));
+
+    let mut recorder = Recorder::new();
+    recorder.repeat(&bodies[0]);
+    recorder.stepping(&Input::TimeJumped);
+    recorder.ended("the node's thread panicked");
+    let report = replay(&recorder.take()[..]).unwrap();
+    assert_eq!((report.broken, report.ended, report.steps), (1, 1, 0));
 }
 
 fn damage(recording: &[u8]) -> Damage {
