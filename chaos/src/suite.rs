@@ -94,6 +94,7 @@ impl Suite {
                 history: keep.history,
                 logs: keep.logs,
                 record: keep.record,
+                subject: None,
             };
             catch_unwind(AssertUnwindSafe(|| sim::run(&simulation)))
         };

@@ -64,7 +64,7 @@ fn a_run_is_judged_now_and_later_and_shown() {
 
 /// What one read was told is changed in the file: only the machine's own module knows better.
 fn canary_an_altered_answer_is_noticed(file: &Path) {
-    let mut history = History::read(file).unwrap();
+    let mut history = History::read(file).expect("a history");
     let reads: Vec<u64> = history
         .events
         .iter()
@@ -85,8 +85,8 @@ fn canary_an_altered_answer_is_noticed(file: &Path) {
     });
     let op = altered.expect("the read was answered");
     let altered = file.with_extension("altered");
-    fs::write(&altered, history.to_text()).unwrap();
-    let output = program(&["judge", altered.to_str().unwrap()]);
+    fs::write(&altered, history.to_text()).expect("writes");
+    let output = program(&["judge", altered.to_str().expect("UTF-8")]);
     let text = told(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     let failed = text.lines().find(|line| line.contains("linearizability  failed"));
@@ -94,7 +94,7 @@ fn canary_an_altered_answer_is_noticed(file: &Path) {
 }
 
 fn canary_a_history_of_another_module_is_refused(file: &Path) {
-    let mut history = History::read(file).unwrap();
+    let mut history = History::read(file).expect("a history");
     let Some(What::Run(run)) = history.events.first_mut().map(|event| &mut event.what) else {
         panic!("a history begins with what was run");
     };
@@ -102,8 +102,8 @@ fn canary_a_history_of_another_module_is_refused(file: &Path) {
         *sha256 = "00".repeat(32);
     }
     let other = file.with_extension("other");
-    fs::write(&other, history.to_text()).unwrap();
-    let error = refused(&["judge", other.to_str().unwrap()]);
+    fs::write(&other, history.to_text()).expect("writes");
+    let error = refused(&["judge", other.to_str().expect("UTF-8")]);
     let both = [&"00".repeat(32), "judge it with the program of commit"];
     assert!(both.iter().all(|part| error.contains(*part)), "{error}");
 }

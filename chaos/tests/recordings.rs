@@ -1,6 +1,8 @@
 //! What the nodes of simulated runs took and gave, replayed: crashes, power loss, partitions,
 //! snapshots and changing members in between, and a fresh replica gives the same.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 
@@ -26,6 +28,7 @@ fn recorded(name: &str, seed: u64, folder: &Path) -> Report {
         history: None,
         logs: false,
         record: Some(folder),
+        subject: None,
     };
     sim::run(&case).unwrap();
     let mut sum = Report::default();

@@ -40,7 +40,8 @@ pub(crate) async fn create(
         let members = settings.members().map_err(|error| error.to_string())?;
         let own = members.iter().find(|member| member.name == settings.name);
         let id = own.expect("validate() found it").id;
-        let genesis = Genesis::new(&settings.initial_cluster_token, &members);
+        let modules = world.modules()?;
+        let genesis = Genesis::new(&settings.initial_cluster_token, &members, &modules);
         make(world, disk, &genesis, id)?;
         return Ok(Made::Exists(None));
     }

@@ -22,6 +22,7 @@ mod genesis;
 mod join;
 mod life;
 mod log_writer;
+pub mod modules;
 mod node;
 mod os;
 mod peer_rpc;

@@ -7,6 +7,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -124,7 +125,9 @@ impl Recording {
             move |source| RecordingError::Io { doing, path, source }
         };
         let mut options = File::options();
-        let file = options.create(true).truncate(false).read(true).write(true).open(path);
+        options.create(true).truncate(false).read(true).write(true);
+        // It holds what clients wrote.
+        let file = options.mode(0o600).open(path);
         let mut file = file.map_err(failed("open"))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -39,6 +39,9 @@ pub struct Settings {
     pub log_keep: Keep,
     /// Where the replica's inputs and outputs are recorded, if anywhere; of `pgraft node` only.
     pub record: Option<PathBuf>,
+    /// Milliseconds between two checkpoints of a small write-ahead log; no setting of users yet.
+    /// What is not in a checkpoint cannot be truncated from the log.
+    pub checkpoint_ms: u64,
 }
 
 /// Smallest and largest election timeout, milliseconds.
@@ -140,6 +143,7 @@ impl Settings {
             socket: PathBuf::new(),
             log_keep: Keep::default(),
             record: None,
+            checkpoint_ms: 10_000,
         }
     }
 

@@ -8,10 +8,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgraft_host::Applied;
+use pgraft_host::{Applied, Place};
 use pgraft_replica::{Config, Effects, Index, Input, Replica, Restored};
 use pgraft_store::Disk;
 use pgraft_transport::AnyNet;
+
+use crate::log_writer::chain;
+use crate::modules::Modules;
 
 /// What a worker does, from start to end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -50,6 +53,15 @@ pub trait World: Send + Sync + 'static {
     /// The disk that holds the databases of the data directory `dir`.
     fn disk(&self, dir: &Path) -> Disk {
         Disk::new(dir)
+    }
+
+    /// The modules that this node carries.
+    ///
+    /// # Errors
+    /// When they cannot be loaded, in words.
+    fn modules(&self) -> Result<Arc<Modules>, String> {
+        let loaded = Modules::built_in(Place::PostgreSql).map_err(|fault| chain(&fault))?;
+        Ok(Arc::new(loaded))
     }
 
     /// Who watches every step of this node, if anybody.

@@ -2,6 +2,8 @@
 //! And its canaries: an altered input, an altered output, other random numbers, a missing record
 //! and a cut file are all noticed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use pgraft_replay::{Body, Damage, Failure, Recorder, Records, Report, Stopped, replay};
 use pgraft_replica::{Index, Input, MessageKind};
@@ -198,11 +200,9 @@ fn canary_a_missing_record_is_noticed() {
     for at in [1, offsets.len() / 2, offsets.len() - 2] {
         let without = [&recording[..offsets[at]], &recording[offsets[at + 1]..]].concat();
         let found = damage(&without);
-        let place = (at as u64, offsets[at] as u64, at as u64 + 1);
-        assert!(
-            matches!(found, Damage::Order { record, offset, found } if (record, offset, found) == place),
-            "{found}"
-        );
+        let expected = (at as u64, offsets[at] as u64, at as u64 + 1);
+        let Damage::Order { record, offset, found } = found else { panic!("{found}") };
+        assert_eq!((record, offset, found), expected);
     }
 }
 
