@@ -111,6 +111,26 @@ fn canary_altered_files_are_noticed(recording: &[u8]) {
     });
 }
 
+/// The setting comes from the file, too. The node is killed and not started again: all that was
+/// written is replayed, and a record that was cut is told.
+#[test]
+fn a_killed_process_is_replayed_as_far_as_it_wrote() {
+    let mut cluster = Cluster::assemble(1, &["--config", "{dir}.toml"]);
+    let (dir, record) = (&cluster.nodes[0].dir, file(&cluster, 0));
+    fs::write(dir.with_extension("toml"), format!("record = {record:?}\n")).unwrap();
+    cluster.boot(0);
+    cluster.leader();
+    put(&cluster, &[0], "only", 100);
+    cluster.nodes[0].kill();
+    let report = match replay(&fs::read(record).unwrap()[..]) {
+        Ok(report) => report,
+        Err(Stopped { before, why: Failure::Damaged(Damage::Cut { .. }) }) => before,
+        Err(other) => panic!("{other}"),
+    };
+    assert_eq!((report.lives, report.ended), (1, 0));
+    assert!(report.steps > 200, "{report}");
+}
+
 /// Without the flag there is no file.
 #[test]
 fn nothing_is_recorded_unasked() {
