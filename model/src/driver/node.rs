@@ -107,11 +107,6 @@ impl Node {
         }
     }
 
-    /// A snapshot is on its way to disk.
-    fn is_installing(&self) -> bool {
-        self.writes.iter().any(|write| write.snapshot.is_some())
-    }
-
     /// The log as the replica knows it: what is on disk and what is on its way there.
     pub(super) fn log(&self) -> (Index, Term, BTreeMap<u64, Entry>) {
         let mut truncated = self.disk.truncated;
@@ -449,10 +444,6 @@ impl Step<'_> {
 
     /// Until an election begins; impossible when none does.
     fn timeout(&mut self) {
-        if self.scope.spared && self.live.node.is_installing() {
-            self.out.impossible = true;
-            return;
-        }
         let before = self.replica().view().elections_started;
         for _ in 0..ELECTION_TICKS {
             self.tick();
@@ -525,9 +516,6 @@ impl Step<'_> {
 
     fn arrive(&mut self, item: &Item) {
         match item {
-            Item::Message { message, .. } if self.scope.spared && self.is_known(message) => {
-                self.out.impossible = true;
-            }
             Item::Message { message, machine } => {
                 let mut message = Message::clone(message);
                 if let Some(machine) = machine {
@@ -546,19 +534,6 @@ impl Step<'_> {
                 let to = *to;
                 self.feed(pgraft_replica::Input::SnapshotSent { to, delivered: true });
             }
-        }
-    }
-
-    /// What the replica is known not to bear: an election while a snapshot is being written, and a
-    /// snapshot while a configuration change waits to be applied.
-    fn is_known(&self, message: &Message) -> bool {
-        let node = &self.live.node;
-        match message.kind {
-            MessageKind::TimeoutNow => node.is_installing(),
-            MessageKind::Snapshot => {
-                node.applies.iter().any(|committed| committed.conf_change.is_some())
-            }
-            _ => false,
         }
     }
 

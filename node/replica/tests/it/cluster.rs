@@ -496,6 +496,26 @@ impl Cluster {
         }
     }
 
+    /// Time passes for one node, to which nothing comes, and nothing gets away.
+    pub(crate) fn run_silently(&mut self, number: u64, ticks: u32) {
+        for _ in 0..ticks {
+            self.tick(number);
+        }
+        self.net.clear();
+    }
+
+    /// The configuration by which raft-rs counts votes, as numbers.
+    pub(crate) fn counted(&self, number: u64) -> Vec<u64> {
+        let replica = self.nodes[&number].replica.as_ref().expect("the node runs");
+        let mut numbers = Vec::new();
+        replica.canonical(&mut |name, number| {
+            if name == "raft conf" {
+                numbers.push(number);
+            }
+        });
+        numbers
+    }
+
     /// Time passes for all.
     pub(crate) fn run(&mut self, ticks: u32) {
         let up = self.up();
