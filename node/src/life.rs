@@ -260,8 +260,14 @@ fn assemble(
     let (applier, worker) =
         ApplyWorker::start(world, machines, disk.clone(), applier, own.clone()).map_err(io)?;
     workers.push(worker);
-    let (checkpointer, worker) =
-        CheckpointWorker::start(world, disk.clone(), generation, settings.checkpoint_ms, own.clone()).map_err(io)?;
+    let (checkpointer, worker) = CheckpointWorker::start(
+        world,
+        disk.clone(),
+        generation,
+        settings.checkpoint_ms,
+        own.clone(),
+    )
+    .map_err(io)?;
     workers.push(worker);
 
     let (wanted, seen) = watch::channel(Vec::new());
