@@ -166,7 +166,9 @@ fn a_step_that_never_ended_is_tried() {
     bodies.push(Body::Broken(Box::new(Input::Applied { index: Index(1 << 40) })));
     bodies.push(Body::End("the node's thread panicked".to_owned()));
     let report = replay(&written(&bodies)[..]).unwrap();
-    assert_eq!((report.lives, report.broken, report.ended, report.steps), (1, 1, 1, 29));
+    let lives = bodies.iter().filter(|body| matches!(body, Body::Start(_))).count() as u64;
+    assert_eq!((report.lives, report.broken, report.ended), (lives, 1, 1));
+    assert_eq!(report.steps, 30 - lives);
 
     let mut recorder = Recorder::new();
     recorder.repeat(&bodies[0]);
