@@ -307,8 +307,12 @@ impl Stage {
             let condition = node.process.condition();
             match views.get(place) {
                 Some(view) => says.push(format!(
-                    "n{place} is {condition:?} as {}: {:?} of {:?} in term {}, applied {} of {last}",
-                    view.id, view.role, view.leader, view.term, view.applied
+                    "n{place} is {condition:?} as {}: {:?} of {}, term {}, applied {} of {last}",
+                    view.id,
+                    view.role,
+                    view.leader.map_or("nobody".to_owned(), |leader| leader.to_string()),
+                    view.term,
+                    view.applied
                 )),
                 None if cluster.is_there(*place) => {
                     says.push(format!("n{place} is {condition:?}, no replica runs"));
