@@ -34,7 +34,7 @@ fn recorded(name: &str, seed: u64, folder: &Path) -> Report {
     let mut sum = Report::default();
     for replayed in replay_folder(folder).unwrap() {
         println!("{replayed}");
-        let report = replayed.outcome.unwrap();
+        let report = replayed.outcome.unwrap_or_else(|stopped| panic!("{stopped}"));
         sum.lives += report.lives;
         sum.ended += report.ended;
         sum.steps += report.steps;

@@ -18,6 +18,8 @@ pub struct Recorder {
     view: Vec<u8>,
     seen: Vec<u8>,
     body: Vec<u8>,
+    /// A life began and did not end.
+    is_alive: bool,
     too_large: bool,
 }
 
@@ -41,6 +43,7 @@ impl Recorder {
         encoder.config(config);
         encoder.restored(restored);
         self.seal(START);
+        self.is_alive = true;
     }
 
     /// The replica is about to take `input`.
@@ -64,8 +67,11 @@ impl Recorder {
     }
 
     /// The life, or its recording, ends: `why`, for people. A step that never ended is recorded
-    /// as such.
+    /// as such; a node that never got so far as to have a replica leaves nothing.
     pub fn ended(&mut self, why: &str) {
+        if !std::mem::take(&mut self.is_alive) {
+            return;
+        }
         if !self.input.is_empty() {
             std::mem::swap(&mut self.body, &mut self.input);
             self.input.clear();

@@ -58,6 +58,16 @@ fn lives_follow_each_other_in_one_file() {
     assert_eq!(counts(&path), (3, 2, 150 + 32));
 }
 
+/// One that waited to be added in vain.
+#[test]
+fn a_node_that_never_had_a_replica_leaves_an_empty_recording() {
+    let (_folder, path) = file();
+    Recording::here(&path).unwrap().end("stopped");
+    assert_eq!(counts(&path), (0, 0, 0));
+    live(&Recording::here(&path).unwrap(), 10, true);
+    assert_eq!(counts(&path), (1, 1, 10));
+}
+
 #[test]
 fn a_cut_record_goes_when_the_file_is_gone_on_with() {
     let (_folder, path) = file();
