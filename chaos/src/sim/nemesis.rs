@@ -136,7 +136,8 @@ impl Nemesis {
                 && !cluster.places[&place].process.disk.failure_ordered();
             is_over.then_some((*number, place, Duration::from_millis(step.for_ms)))
         };
-        let over: Vec<(usize, u64, Duration)> = self.active.iter().filter_map(misdirected).collect();
+        let over: Vec<(usize, u64, Duration)> =
+            self.active.iter().filter_map(misdirected).collect();
         for (number, place, down_for) in over {
             cluster.journal.mark("write_misdirected");
             cluster.places.get_mut(&place).expect("a place of a fault").damaged = true;
