@@ -82,13 +82,9 @@ pub fn trace(smallest: &Smallest) -> String {
         format!("{checker}: {}\n{window}", verdict.says)
     });
     format!(
-        "{} faults and {} clients with {} operations are enough; {} of those matter.\n\
+        "This is enough, found in {} runs; of its operations these matter: {:?}.\n\
          {verdict}\n{plan}\n{}",
-        plan.steps.len(),
-        plan.clients,
-        plan.operations,
-        smallest.operations.len(),
-        smallest.story
+        smallest.runs, smallest.operations, smallest.story
     )
 }
 

@@ -3,7 +3,8 @@
 //! who notices them (`sim`).
 
 /// Every mark with what it means. Sorted by name.
-pub const MARKS: [(&str, &str); 31] = [
+pub const MARKS: [(&str, &str); 33] = [
+    ("bit_flipped", "a bit of a stored file flipped"),
     ("clock_jumped", "the wall clock of a running node jumped"),
     ("crash_inside_commit", "a process died between the first and the last disk call of a commit"),
     ("crash_with_unsynced_writes", "the power failed while writes were not synced"),
@@ -35,6 +36,7 @@ pub const MARKS: [(&str, &str); 31] = [
     ("time_jump_noticed", "a process noticed that it had not run for a while"),
     ("torn_write", "the power failed in the middle of a write, and part of it stayed"),
     ("unknown_operation", "a client never learned whether its command was carried out"),
+    ("write_misdirected", "a write went to another place of its file"),
 ];
 
 /// Whether `name` is one of [`MARKS`].

@@ -1,5 +1,5 @@
-//! How far a sweep is, in one line: done, rate, time to go; and where that line goes. Not here: what
-//! is counted.
+//! How far a sweep is, in one line: done, rate, time to go; and where that line goes. Not here:
+//! what is counted.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};

@@ -98,6 +98,9 @@ pub struct NodeSettings {
     /// Entries kept in the log behind the slowest active follower; few force snapshots. None: as
     /// shipped.
     pub log_keep_entries: Option<u64>,
+    /// Milliseconds between checkpoints; what is in none cannot be truncated from the log. None: as
+    /// shipped.
+    pub checkpoint_ms: Option<u64>,
     /// Bytes of the log beyond which it is truncated whoever needs it. None: as shipped.
     pub log_bytes_max: Option<u64>,
 }
@@ -108,6 +111,7 @@ impl Default for NodeSettings {
             election_timeout_ms: 500,
             heartbeat_interval_ms: 50,
             log_keep_entries: None,
+            checkpoint_ms: None,
             log_bytes_max: None,
         }
     }

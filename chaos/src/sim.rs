@@ -12,6 +12,7 @@ mod journal;
 mod nemesis;
 mod net;
 mod process;
+mod recorded;
 mod roster;
 mod watch;
 mod weather;
@@ -24,7 +25,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use pgraft_host::Place;
 use pgraft_judge::history::{Digest, Event, Genesis, Phase, Run, What};
+use pgraft_node::modules::Modules;
 use pgraft_node::settings::Settings;
 use pgraft_replica::Keep;
 use tracing_subscriber::layer::SubscriberExt;
@@ -36,9 +39,10 @@ use crate::swarm::Load;
 use crate::workload::{Mixed, Workload};
 use admin::{Admin, Changes};
 use client::{Client, Shared};
-use cluster::Cluster;
+use cluster::{Cluster, Ground};
 use journal::{Journal, LogLayer};
 use nemesis::Nemesis;
+use recorded::Recordings;
 use roster::Roster;
 
 /// Simulated time that one step of the simulator takes.
@@ -66,6 +70,19 @@ pub struct Case<'a> {
     pub history: Option<&'a Path>,
     /// Keep the nodes' log lines.
     pub logs: bool,
+    /// The folder where what each node takes and gives is recorded, one file for each place, for
+    /// [`crate::oracle`].
+    pub record: Option<&'a Path>,
+    /// What runs; `None`: the built-in machines, and the mixture of `load`.
+    pub subject: Option<&'a Subject>,
+}
+
+/// Machines that do not all come with the program, and what clients ask of them.
+pub struct Subject {
+    /// What every node carries.
+    pub modules: Arc<Modules>,
+    /// Makes the workload of a run.
+    pub workload: Box<dyn Fn() -> Box<dyn Workload>>,
 }
 
 /// What came of it.
@@ -87,12 +104,26 @@ pub struct Outcome {
 /// # Errors
 /// When a file cannot be written, or the simulator itself fails; in words.
 pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
-    let workload: Box<dyn Workload> = Box::new(Mixed::new(&case.load.workloads));
+    if let Some(folder) = case.record {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("make {}: {error}", folder.display()))?;
+    }
+    let modules = match case.subject {
+        Some(subject) => Arc::clone(&subject.modules),
+        None => {
+            let built_in = Modules::built_in(Place::Simulation);
+            Arc::new(built_in.map_err(|fault| format!("built-in modules: {fault}"))?)
+        }
+    };
+    let workload = match case.subject {
+        Some(subject) => (subject.workload)(),
+        None => Box::new(Mixed::new(&case.load.workloads)),
+    };
     pgraft_sim_disk::seed_sqlite_randomness(case.seed.derive("sqlite").number());
     let folder = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
-    let machines = pgraft_bundle::modules().iter().map(|module| {
-        let sha256 = module.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        (module.name.to_owned(), sha256)
+    let machines = modules.names().map(|(name, sha256)| {
+        let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        (name.to_owned(), sha256)
     });
     let header = Run {
         format: pgraft_judge::history::FORMAT,
@@ -101,7 +132,7 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
         commit: case.commit.clone(),
         nodes: (1..=case.scenario.nodes).collect(),
         machines: machines.collect(),
-        genesis: genesis(case.scenario.nodes),
+        genesis: genesis(case.scenario.nodes, &modules),
     };
     let journal = Journal::begin(header, case.history)
         .map_err(|error| format!("write the history: {error}"))?;
@@ -112,11 +143,14 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let filter = tracing_subscriber::EnvFilter::new(format!("off,pgraft={level},turmoil=info"));
     let subscriber = tracing_subscriber::registry().with(filter).with(layer).with(marks);
     let _collecting = tracing::subscriber::set_default(subscriber);
-    let mut stage = Stage::new(case, workload, &journal, folder.path());
+    let mut stage = Stage::new(case, workload, modules, &journal, folder.path());
     stage.play(case)?;
     let Stage { cluster, shared, .. } = stage;
     let simulated = cluster.now();
     let operations = *shared.operations.borrow();
+    if let Some(recordings) = &cluster.ground.recordings {
+        recordings.end();
+    }
     drop(cluster);
     let marks = journal.marks();
     let (events, log) = journal.end().map_err(|error| format!("write the history: {error}"))?;
@@ -136,6 +170,7 @@ impl Stage {
     fn new(
         case: &Case<'_>,
         workload: Box<dyn Workload>,
+        modules: Arc<Modules>,
         journal: &Journal,
         folder: &Path,
     ) -> Stage {
@@ -152,16 +187,15 @@ impl Stage {
             .enable_random_order()
             .build();
         let roster = Rc::new(Roster::default());
-        let template = template(&scenario.node);
-        let mut cluster = Cluster::new(
-            sim,
-            journal.clone(),
-            Rc::clone(&roster),
+        let ground = Ground {
             seed,
-            folder.to_owned(),
-            template,
-            load.disk_ms_max,
-        );
+            folder: folder.to_owned(),
+            template: template(&scenario.node),
+            disk_ms_max: load.disk_ms_max,
+            modules,
+            recordings: case.record.map(Recordings::of),
+        };
+        let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
         cluster.form(scenario.nodes);
         let changes = Rc::new(Changes::default());
         let shared = Rc::new(Shared {
@@ -175,7 +209,8 @@ impl Stage {
             deadline: Duration::from_millis(load.timeout_ms),
         });
         let admin = Admin { changes: Rc::clone(&changes), roster, journal: journal.clone() };
-        let nemesis = Nemesis::new(case.plan, Rc::clone(&changes), load.disk_ms_max);
+        let settle = Duration::from_millis(scenario.budget().settle_ms);
+        let nemesis = Nemesis::new(case.plan, Rc::clone(&changes), load.disk_ms_max, settle);
         let mut stage = Stage { cluster, nemesis, changes, shared, journal: journal.clone() };
         stage.let_clients_in(case, admin);
         stage
@@ -223,13 +258,14 @@ impl Stage {
         self.shared.roster.end();
         self.until(DRAINING, |stage| !stage.journal.is_writing() && stage.has_converged())?;
         self.until(DRAINING, |stage| stage.has_converged())?;
-        self.phase("end");
         self.compare_digests();
+        self.phase("end");
         Ok(())
     }
 
     fn step(&mut self) -> Result<(), String> {
         self.cluster.tend();
+        self.nemesis.replace_hopeless(&mut self.cluster);
         self.cluster.sim.step().map_err(|error| format!("the simulator failed: {error}"))?;
         self.journal.advance(self.cluster.now());
         Ok(())
@@ -255,36 +291,32 @@ impl Stage {
     /// Everybody who belongs to the cluster is up, and has applied what is committed.
     fn has_converged(&self) -> bool {
         let cluster = &self.cluster;
-        let mut there = cluster.places.keys().filter(|place| cluster.is_there(**place));
-        if !there.all(|place| cluster.is_up(*place)) {
-            return false;
-        }
         let last = cluster.watch.last_committed();
         let views = cluster.watch.views();
-        !views.is_empty()
-            && views.iter().all(|view| view.applied == last && view.leader.is_some())
-            && views.iter().any(pgraft_replica::View::is_leader)
+        let mut there = cluster.places.keys().filter(|place| cluster.is_there(**place));
+        there.all(|place| cluster.is_up(*place) && views.contains_key(place))
+            && views.values().all(|view| view.applied == last && view.leader.is_some())
+            && views.values().any(pgraft_replica::View::is_leader)
     }
 
     fn what_is_not_well(&self) -> String {
         let cluster = &self.cluster;
+        let (views, last) = (cluster.watch.views(), cluster.watch.last_committed());
         let mut says = Vec::new();
         for (place, node) in &cluster.places {
-            let (condition, there) = (node.process.condition(), cluster.is_there(*place));
-            if there && !cluster.is_up(*place) {
-                says.push(format!("n{place} is {condition:?}"));
+            let condition = node.process.condition();
+            match views.get(place) {
+                Some(view) => says.push(format!(
+                    "n{place} is {condition:?} as {}: {:?} of {:?} in term {}, applied {} of {last}",
+                    view.id, view.role, view.leader, view.term, view.applied
+                )),
+                None if cluster.is_there(*place) => {
+                    says.push(format!("n{place} is {condition:?}, no replica runs"));
+                }
+                None => {}
             }
         }
-        let last = cluster.watch.last_committed();
-        for view in cluster.watch.views() {
-            says.push(format!(
-                "{}: {:?} of {:?} in term {}, applied {} of {last}",
-                view.id, view.role, view.leader, view.term, view.applied
-            ));
-        }
-        if !self.changes.is_idle() {
-            says.push("a change of members is not finished".to_owned());
-        }
+        says.extend(self.changes.unfinished());
         format!("after healing: {}", says.join("; "))
     }
 
@@ -299,7 +331,7 @@ impl Stage {
 }
 
 /// What the machines of a new cluster begin with, as the nodes derive it from their settings.
-fn genesis(nodes: u64) -> Vec<Genesis> {
+fn genesis(nodes: u64, modules: &Modules) -> Vec<Genesis> {
     let member = |place| pgraft_membership::Member {
         id: place,
         name: format!("n{place}"),
@@ -308,9 +340,18 @@ fn genesis(nodes: u64) -> Vec<Genesis> {
         incarnation: 0,
     };
     let members = pgraft_membership::Genesis { members: (1..=nodes).map(member).collect() };
-    let machine =
-        |machine: &str, number, config| Genesis { machine: machine.to_owned(), number, config };
-    vec![machine("membership", 1, members.encode()), machine("kv", 2, Vec::new())]
+    let mut others = 3..;
+    let machine = |name: &str| {
+        let (number, config) = match name {
+            "membership" => (1, members.encode()),
+            "kv" => (2, Vec::new()),
+            _ => (others.next().expect("numbers do not end"), Vec::new()),
+        };
+        Genesis { machine: name.to_owned(), number, config }
+    };
+    let mut genesis: Vec<Genesis> = modules.names().map(|(name, _)| name).map(machine).collect();
+    genesis.sort_by_key(|machine| machine.number);
+    genesis
 }
 
 /// What all nodes have in common.
@@ -326,12 +367,14 @@ fn template(node: &NodeSettings) -> Settings {
             step: (entries / 4).max(1),
         },
     };
+    let shipped = Settings::defaults();
     Settings {
         initial_cluster_token: "chaos".to_owned(),
         election_timeout_ms: node.election_timeout_ms,
         heartbeat_interval_ms: node.heartbeat_interval_ms,
         socket: "/nowhere".into(),
         log_keep,
-        ..Settings::defaults()
+        checkpoint_ms: node.checkpoint_ms.unwrap_or(shipped.checkpoint_ms),
+        ..shipped
     }
 }

@@ -46,8 +46,6 @@
 //!   whole or absent: that SQLite keeps this promise is what the model of the store is about.
 //! * The machine is a list of the commands that had an effect: what a real machine does with them
 //!   is the model of the machines.
-//! * [`Scope::spared`](scope::Scope): bugs that this model found are kept away from until they are
-//!   mended, or every deep walk would end there. The entries `driver-found-*` show them.
 //!
 //! Bounds are of three kinds: a scope's (`scope.rs`: terms, requests, crashes, letters), depth,
 //! and time. Breadth first, a scope is checked completely up to a depth; walks go deep.

@@ -40,12 +40,13 @@ pub(crate) async fn create(
         let members = settings.members().map_err(|error| error.to_string())?;
         let own = members.iter().find(|member| member.name == settings.name);
         let id = own.expect("validate() found it").id;
-        let genesis = Genesis::new(&settings.initial_cluster_token, &members);
+        let modules = world.modules()?;
+        let genesis = Genesis::new(&settings.initial_cluster_token, &members, &modules);
         make(world, disk, &genesis, id)?;
         return Ok(Made::Exists(None));
     }
     let welcome = tokio::select! {
-        welcome = ask_to_join(world, settings, 0) => welcome?,
+        welcome = ask_to_join(world, settings, &[], 0) => welcome?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(Made::Stopped),
     };
     let genesis = Genesis::decode(&welcome.genesis).map_err(|error| error.to_string())?;
@@ -65,11 +66,12 @@ fn token(settings: &Settings) -> Bytes {
     Bytes::from(settings.initial_cluster_token.clone())
 }
 
-/// Asks one member after the other until one knows this node; `incarnation` is 0 before it has a
-/// data directory.
+/// Asks one member after the other until one knows this node: those at `known` and those of the
+/// settings; `incarnation` is 0 before it has a data directory.
 pub(crate) async fn ask_to_join(
     world: &dyn World,
     settings: &Settings,
+    known: &[String],
     incarnation: u128,
 ) -> Result<join::Welcome, String> {
     let members = settings.members().map_err(|error| error.to_string())?;
@@ -77,16 +79,18 @@ pub(crate) async fn ask_to_join(
     let own = own.expect("validate() found it").address.to_string();
     let (token_text, address) = (settings.initial_cluster_token.clone(), own.clone());
     let request = join::Request { token: token_text, address, incarnation };
-    if members.len() < 2 {
+    let named = members.iter().map(|member| member.address.to_string());
+    let mut addresses: Vec<String> = known.iter().cloned().chain(named).collect();
+    addresses.retain(|address| *address != own);
+    if addresses.is_empty() {
         return Err(format!("initial_cluster names no other member than {own} to ask"));
     }
     let mut told = String::new();
     loop {
-        for member in members.iter().filter(|member| member.address.to_string() != own) {
-            let address = member.address.to_string();
+        for address in &addresses {
             let (net, wait) = (world.peers(), Timing::default().join);
             let asked = request.encode();
-            let asked = pgraft_transport::join(&net, &address, token(settings), asked, wait).await;
+            let asked = pgraft_transport::join(&net, address, token(settings), asked, wait).await;
             match asked.map_err(|error| error.to_string()) {
                 Ok(welcome) => {
                     return join::Welcome::decode(&welcome).map_err(|error| error.to_string());

@@ -16,12 +16,10 @@ use crate::log_writer::chain;
 use crate::worker::{self, Ended};
 use crate::world::World;
 
-/// How often the size of the write-ahead log is looked at.
+/// How often the size of the write-ahead log is looked at, at least.
 const LOOK_MS: u64 = 500;
 /// A larger write-ahead log is moved at once.
 const WAL_BYTES: u64 = 4 << 20;
-/// A smaller one is moved after this many looks, so that an idle node ends with a clean file.
-const LOOKS_MAX: u32 = 20;
 
 /// Handle of the worker; it ends when the handle is gone.
 pub(crate) struct CheckpointWorker {
@@ -30,11 +28,13 @@ pub(crate) struct CheckpointWorker {
 }
 
 impl CheckpointWorker {
-    /// Starts the worker on a generation of state.db.
+    /// Starts the worker on a generation of state.db. A small write-ahead log is moved every
+    /// `every_ms` milliseconds, so that an idle node ends with a clean file.
     pub(crate) fn start(
         world: &Arc<dyn World>,
         disk: Disk,
         generation: u64,
+        every_ms: u64,
         events: UnboundedSender<Event>,
     ) -> std::io::Result<(CheckpointWorker, Ended)> {
         let (alive, mut over) = oneshot::channel::<()>();
@@ -42,8 +42,10 @@ impl CheckpointWorker {
         let wanted = Arc::clone(&shared);
         let news = events.clone();
         let work = async move {
-            let mut work = Work { disk, open: None, looks: 0, told: Index::ZERO };
-            while timeout(Duration::from_millis(LOOK_MS), &mut over).await.is_err() {
+            let look_ms = LOOK_MS.min(every_ms);
+            let looks_max = every_ms / look_ms.max(1);
+            let mut work = Work { disk, open: None, looks: 0, looks_max, told: Index::ZERO };
+            while timeout(Duration::from_millis(look_ms), &mut over).await.is_err() {
                 match work.look(&wanted) {
                     Ok(None) => {}
                     Ok(Some(index)) => {
@@ -70,7 +72,8 @@ impl CheckpointWorker {
 struct Work {
     disk: Disk,
     open: Option<(u64, Checkpointer)>,
-    looks: u32,
+    looks: u64,
+    looks_max: u64,
     told: Index,
 }
 
@@ -91,7 +94,7 @@ impl Work {
         let (_, checkpointer) = self.open.as_mut().expect("opened above");
         let bytes = checkpointer.wal_bytes()?;
         self.looks += 1;
-        if bytes == 0 || (bytes < WAL_BYTES && self.looks < LOOKS_MAX) {
+        if bytes == 0 || (bytes < WAL_BYTES && self.looks < self.looks_max) {
             return Ok(None);
         }
         self.looks = 0;

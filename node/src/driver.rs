@@ -83,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) applied: watch::Sender<Index>,
     pub(crate) board: Arc<dyn StatusBoard>,
     pub(crate) members: Vec<Member>,
+    /// Addresses at which to ask who the members are now.
+    pub(crate) wanted: watch::Sender<Vec<String>>,
     pub(crate) report: ApplierReport,
     pub(crate) genesis: Bytes,
     pub(crate) incarnation: u128,
@@ -104,6 +106,8 @@ pub(crate) struct Driver {
     received_generation: Option<u64>,
     /// The index at which `parts.members` was read.
     members_at: Index,
+    /// Members that the cluster named and the log has not told of yet.
+    told: Vec<Member>,
     /// When each peer last answered in this term, CLOCK_BOOTTIME nanoseconds.
     heard: BTreeMap<NodeId, u64>,
     ticks: u64,
@@ -132,6 +136,7 @@ impl Driver {
             duty_in_flight: None,
             received_generation: None,
             members_at,
+            told: Vec::new(),
             heard: BTreeMap::new(),
             ticks: 0,
             last_tick_ms,
@@ -252,6 +257,7 @@ impl Driver {
                 let _gone = sink.send(self.parts.snapshots.receive(message));
             }
             NetEvent::RefusedBy { peer, why } => self.refused_by(peer, &why),
+            NetEvent::Stranger(_) => self.ask_who_is_there(),
             NetEvent::Join { request, reply } => {
                 let _gone = reply.send(self.admit(&request));
             }
@@ -364,6 +370,9 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         let watched = self.observer.as_ref().map(|observer| (Arc::clone(observer), input.clone()));
+        if let Some((observer, input)) = &watched {
+            observer.stepping(input);
+        }
         let effects = self.parts.replica.step(input);
         if let Some((observer, input)) = watched {
             observer.stepped(&input, &effects, &self.parts.replica);

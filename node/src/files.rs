@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgraft_host::{Applier, Code, Machines, Place, Querier};
+use pgraft_host::{Applier, Machines, Querier};
 use pgraft_membership::Member;
 use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
 use pgraft_replica::{Config, Index, Replica, Restored};
@@ -55,7 +55,8 @@ impl Files {
         disk: &Disk,
         welcome: Option<join::Welcome>,
     ) -> Result<Files, Unusable> {
-        let machines = Arc::new(machines()?);
+        let modules = world.modules()?;
+        let machines = Arc::clone(modules.machines());
         let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
         let genesis = checked_genesis(settings, &opened)?;
         let applier = open_state(disk, &machines, &opened, &genesis)?;
@@ -90,18 +91,6 @@ impl Files {
 
 fn ticks(ms: u64) -> u32 {
     u32::try_from((ms / TICK_MS).max(1)).unwrap_or(u32::MAX)
-}
-
-/// The built-in modules, ready to run.
-fn machines() -> Result<Machines, String> {
-    let code = pgraft_bundle::modules().iter().map(|module| Code {
-        name: module.name,
-        component: module.component,
-        compiled: module.compiled,
-        compiled_sha256: module.compiled_sha256,
-    });
-    let code: Vec<Code<'_>> = code.collect();
-    Machines::new(Place::PostgreSql, &code).map_err(|fault| chain(&fault))
 }
 
 /// Settings that contradict what the directory was made for are refused, not ignored.

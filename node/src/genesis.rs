@@ -9,6 +9,7 @@ use pgraft_membership::{Member, Role};
 use pgraft_replica::{ConfState, NodeId};
 use sha2::{Digest, Sha256};
 
+use crate::modules::Modules;
 use crate::rpc::{FrameError, Reader, Writer};
 use crate::settings::InitialMember;
 
@@ -37,18 +38,17 @@ pub(crate) struct GenesisMember {
 const VERSION: u8 = 1;
 
 impl Genesis {
-    /// Derives genesis from the settings and the modules this program carries.
-    pub(crate) fn new(token: &str, members: &[InitialMember]) -> Genesis {
+    /// Derives genesis from the settings and the modules this node carries.
+    pub(crate) fn new(token: &str, members: &[InitialMember], modules: &Modules) -> Genesis {
         let member = |initial: &InitialMember| GenesisMember {
             id: NodeId::new(initial.id).expect("ids begin at 1"),
             name: initial.name.clone(),
             address: initial.address.to_string(),
         };
-        let modules = pgraft_bundle::modules().iter();
         Genesis {
             token: token.to_owned(),
             members: members.iter().map(member).collect(),
-            modules: modules.map(|module| (module.name.to_owned(), module.sha256)).collect(),
+            modules: modules.names().map(|(name, sha256)| (name.to_owned(), *sha256)).collect(),
         }
     }
 
@@ -140,7 +140,9 @@ mod tests {
 
     fn genesis(token: &str) -> Genesis {
         let address = Address::parse("127.0.0.1:7001").unwrap();
-        Genesis::new(token, &[InitialMember { id: 1, name: "node1".to_owned(), address }])
+        let member = InitialMember { id: 1, name: "node1".to_owned(), address };
+        let modules = Modules::built_in(pgraft_host::Place::PostgreSql).unwrap();
+        Genesis::new(token, &[member], &modules)
     }
 
     #[test]

@@ -124,15 +124,15 @@ async fn run(
         let _ended = own.send(Event::Stop);
     });
     let announcing = tokio::spawn(announce(node.gateway.clone(), node.events.clone(), node.me));
-    if settings.joins() && node.me.applied_nothing {
-        let world = Arc::clone(world);
-        tokio::spawn(meet_again(world, settings.clone(), node.me, node.events.clone()));
-    }
+    let meeting =
+        meet_again(Arc::clone(world), settings.clone(), node.me, node.events.clone(), node.wanted);
+    let meeting = tokio::spawn(meeting);
     let end = node.driver.run().await;
     if end == End::Removed {
         tracing::error!("this node was removed from the cluster and does not take part any more");
     }
     announcing.abort();
+    meeting.abort();
     told.abort();
     clients.abort();
     let _cancelled = clients.await;
@@ -148,18 +148,26 @@ async fn run(
     Ok(end)
 }
 
-/// A node that was started again before it had caught up asks once more who its peers are.
+/// Asks who the members are: at once when this node was started again before it had caught up,
+/// and whenever a member is `wanted` that it does not know.
 async fn meet_again(
     world: Arc<dyn World>,
     settings: Settings,
     me: Me,
     events: mpsc::UnboundedSender<Event>,
+    mut wanted: watch::Receiver<Vec<String>>,
 ) {
-    match ask_to_join(&*world, &settings, me.incarnation).await {
-        Ok(welcome) => {
-            let _ended = events.send(Event::Welcomed(welcome.members()));
+    let mut at_once = settings.joins() && me.applied_nothing;
+    while at_once || wanted.changed().await.is_ok() {
+        at_once = false;
+        let known = wanted.borrow_and_update().clone();
+        match ask_to_join(&*world, &settings, &known, me.incarnation).await {
+            Ok(welcome) => {
+                let _ended = events.send(Event::Welcomed(welcome.members()));
+            }
+            Err(why) => tracing::warn!(why, "the cluster did not name its members"),
         }
-        Err(why) => tracing::warn!(why, "the cluster did not name its members"),
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
     }
 }
 
@@ -215,6 +223,7 @@ struct Living {
     driver: Driver,
     gateway: Gateway,
     events: mpsc::UnboundedSender<Event>,
+    wanted: watch::Receiver<Vec<String>>,
     me: Me,
 }
 
@@ -251,10 +260,17 @@ fn assemble(
     let (applier, worker) =
         ApplyWorker::start(world, machines, disk.clone(), applier, own.clone()).map_err(io)?;
     workers.push(worker);
-    let (checkpointer, worker) =
-        CheckpointWorker::start(world, disk.clone(), generation, own.clone()).map_err(io)?;
+    let (checkpointer, worker) = CheckpointWorker::start(
+        world,
+        disk.clone(),
+        generation,
+        settings.checkpoint_ms,
+        own.clone(),
+    )
+    .map_err(io)?;
     workers.push(worker);
 
+    let (wanted, seen) = watch::channel(Vec::new());
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
     let (applied, applied_seen) = watch::channel(applied_index);
     let gateway = Gateway::new(Shared::new(
@@ -284,6 +300,7 @@ fn assemble(
         applied,
         board,
         members,
+        wanted,
         report: first_report,
         genesis: Bytes::from(opened.genesis),
         incarnation,
@@ -291,7 +308,8 @@ fn assemble(
     });
     let applied_nothing = applied_index == Index::ZERO;
     let me = Me { id, incarnation, announced, applied_nothing };
-    Ok((Living { generation, driver, gateway, events: own, me }, workers))
+    let living = Living { generation, driver, gateway, events: own, wanted: seen, me };
+    Ok((living, workers))
 }
 
 /// Tells the membership machine once which data directory this id belongs to, so that another one

@@ -49,7 +49,8 @@ pub(crate) async fn fetch_state(
     let mut fetching = Fetching { world, disk: disk.clone(), generation, transport, inbox };
     let meta = 'received: loop {
         // Addresses and members may change while nobody can help.
-        let welcome = ask_to_join(&*fetching.world, settings, opened.identity.incarnation).await?;
+        let welcome = 
+            ask_to_join(&*fetching.world, settings, &[], opened.identity.incarnation).await?;
         let (peers, _) = join::address_book(&welcome.members(), opened.identity.node);
         fetching.transport.set_peers(peers.clone());
         for peer in peers.keys() {

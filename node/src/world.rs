@@ -8,10 +8,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgraft_host::Applied;
+use pgraft_host::{Applied, Place};
 use pgraft_replica::{Config, Effects, Index, Input, Replica, Restored};
 use pgraft_store::Disk;
 use pgraft_transport::AnyNet;
+
+use crate::log_writer::chain;
+use crate::modules::Modules;
 
 /// What a worker does, from start to end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -52,6 +55,15 @@ pub trait World: Send + Sync + 'static {
         Disk::new(dir)
     }
 
+    /// The modules that this node carries.
+    ///
+    /// # Errors
+    /// When they cannot be loaded, in words.
+    fn modules(&self) -> Result<Arc<Modules>, String> {
+        let loaded = Modules::built_in(Place::PostgreSql).map_err(|fault| chain(&fault))?;
+        Ok(Arc::new(loaded))
+    }
+
     /// Who watches every step of this node, if anybody.
     fn observer(&self) -> Option<Arc<dyn Observer>> {
         None
@@ -62,6 +74,9 @@ pub trait World: Send + Sync + 'static {
 pub trait Observer: Send + Sync {
     /// A replica was restored from disk.
     fn started(&self, config: &Config, restored: &Restored);
+
+    /// The replica is about to take an input: if it panics, nothing comes after this.
+    fn stepping(&self, _input: &Input) {}
 
     /// The replica took an input; its effects are not carried out yet.
     fn stepped(&self, input: &Input, effects: &Effects, replica: &Replica);

@@ -356,7 +356,8 @@ pub struct Watched {
     pub node: u64,
     /// Index of the entry that emitted it.
     pub index: u64,
-    /// The event.
+    /// The event; the line's own `event` says what kind of line it is.
+    #[serde(rename = "emitted")]
     pub event: Emitted,
 }
 

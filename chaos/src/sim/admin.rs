@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,11 +45,21 @@ pub(super) enum Change {
     },
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Remove { address } => write!(f, "remove {address}"),
+            Change::Add { name, address, .. } => write!(f, "add {name} at {address}"),
+            Change::Transfer { address } => write!(f, "transfer to {address}"),
+        }
+    }
+}
+
 /// Changes that wait, and whether one is under way.
 #[derive(Default)]
 pub(super) struct Changes {
     waiting: RefCell<VecDeque<Change>>,
-    busy: RefCell<bool>,
+    under_way: RefCell<Option<Change>>,
 }
 
 impl Changes {
@@ -57,9 +68,26 @@ impl Changes {
         self.waiting.borrow_mut().push_back(change);
     }
 
+    /// Whether a change that waits makes this one pointless: the place has another fate by now.
+    fn is_superseded(&self, change: &Change) -> bool {
+        let waiting = self.waiting.borrow();
+        match change {
+            Change::Add { address: mine, .. } => waiting
+                .iter()
+                .any(|later| matches!(later, Change::Remove { address } if address == mine)),
+            Change::Remove { .. } | Change::Transfer { .. } => false,
+        }
+    }
+
+    /// What is asked for and not done yet, for people.
+    pub(super) fn unfinished(&self) -> Vec<String> {
+        let under_way = self.under_way.borrow();
+        under_way.iter().chain(self.waiting.borrow().iter()).map(Change::to_string).collect()
+    }
+
     /// Whether nothing waits and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.borrow().is_empty() && !*self.busy.borrow()
+        self.waiting.borrow().is_empty() && self.under_way.borrow().is_none()
     }
 }
 
@@ -80,15 +108,18 @@ impl Admin {
             sleep(PAUSE).await;
             let next = self.changes.waiting.borrow_mut().pop_front();
             if let Some(change) = next {
-                self.changes.busy.replace(true);
+                self.changes.under_way.replace(Some(change.clone()));
                 self.make(&change).await;
-                self.changes.busy.replace(false);
+                self.changes.under_way.replace(None);
             }
         }
     }
 
     async fn make(&self, change: &Change) {
         for attempt in 0..ATTEMPTS_MAX {
+            if self.changes.is_superseded(change) {
+                return;
+            }
             let up = self.roster.up();
             if let Some(node) = up.get(attempt as usize % up.len().max(1))
                 && self.try_once(*node, change).await

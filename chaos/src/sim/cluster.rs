@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgraft_node::modules::Modules;
 use pgraft_node::settings::Settings;
 use pgraft_node::status::NoBoard;
 use pgraft_node::world::World;
@@ -17,6 +18,7 @@ use pgraft_sim_disk::Image;
 use crate::seed::Seed;
 use crate::sim::journal::Journal;
 use crate::sim::process::{Condition, Process};
+use crate::sim::recorded::{Recorded, Recordings};
 use crate::sim::roster::Roster;
 use crate::sim::watch::Watch;
 use crate::sim::weather::Weather;
@@ -26,6 +28,12 @@ use crate::sim::world::{PEER_PORT, Pausable, SimWorld};
 const BACK_AFTER: Duration = Duration::from_millis(500);
 /// A node that fails this often in a row is left alone.
 const FAILURES_MAX: u32 = 40;
+/// With a damaged disk the operator has seen enough after this often.
+const DAMAGED_FAILURES_MAX: u32 = 3;
+/// A node that was up this long has not failed in a row.
+const STEADY: Duration = Duration::from_secs(5);
+/// What a node says that only an operator can put right: its disk is not to be used any more.
+const HOPELESS: [&str; 2] = ["is a copy", "remove the member and add it again"];
 
 /// How a node is to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +42,9 @@ pub(super) enum Return {
     At(Duration),
     /// When somebody says so.
     WhenAsked,
-    /// Never: it is not a member any more, or refused to go on.
+    /// As another member with an empty disk: this one is of no use any more.
+    Replaced,
+    /// Never: it is not a member any more.
     Never,
 }
 
@@ -49,6 +59,7 @@ pub(super) struct Place {
     pub(super) down_for: Option<Duration>,
     returns: Option<Return>,
     failures: u32,
+    up_since: Duration,
     /// Its disk is not to be trusted: what it says when it ends is no surprise.
     pub(super) damaged: bool,
     /// Older copies of its disk.
@@ -70,39 +81,38 @@ pub(super) struct Cluster {
     pub(super) journal: Journal,
     /// Who can be asked.
     pub(super) roster: Rc<Roster>,
-    seed: Seed,
-    folder: PathBuf,
-    template: Settings,
-    disk_ms_max: u64,
+    /// What all nodes have in common.
+    pub(super) ground: Ground,
+}
+
+/// What all nodes have in common.
+pub(super) struct Ground {
+    /// The only source of chance.
+    pub(super) seed: Seed,
+    /// Where marker files go.
+    pub(super) folder: PathBuf,
+    /// Settings.
+    pub(super) template: Settings,
+    /// Jobs of a healthy disk take up to so many milliseconds.
+    pub(super) disk_ms_max: u64,
+    /// What they run.
+    pub(super) modules: Arc<Modules>,
+    /// Where they are recorded, if anywhere.
+    pub(super) recordings: Option<Recordings>,
 }
 
 impl Cluster {
-    /// A cluster without nodes. `template` has what all nodes have in common; marker files go to
-    /// `folder`; jobs of a healthy disk take up to `disk_ms_max`.
+    /// A cluster without nodes.
     pub(super) fn new(
         sim: turmoil::Sim<'static>,
         journal: Journal,
         roster: Rc<Roster>,
-        seed: Seed,
-        folder: PathBuf,
-        template: Settings,
-        disk_ms_max: u64,
+        ground: Ground,
     ) -> Cluster {
-        let weather = Arc::new(Weather::new(seed));
-        let watch = Watch::new(journal.clone());
-        let places = BTreeMap::new();
-        Cluster {
-            sim,
-            places,
-            weather,
-            watch,
-            journal,
-            roster,
-            seed,
-            folder,
-            template,
-            disk_ms_max,
-        }
+        let weather = Arc::new(Weather::new(ground.seed));
+        let machines = ground.modules.names().map(|(name, _)| name.to_owned()).collect();
+        let watch = Watch::new(journal.clone(), machines);
+        Cluster { sim, places: BTreeMap::new(), weather, watch, journal, roster, ground }
     }
 
     /// `host:port` of a place.
@@ -111,7 +121,7 @@ impl Cluster {
     }
 
     fn folder_of(&self, place: u64, generation: u32) -> PathBuf {
-        self.folder.join(format!("n{place}-{generation}"))
+        self.ground.folder.join(format!("n{place}-{generation}"))
     }
 
     /// The name of the node at a place: a new one for every disk.
@@ -138,7 +148,7 @@ impl Cluster {
             initial_cluster: members.join(","),
             initial_cluster_state: if joins { "existing" } else { "new" }.to_owned(),
             data_dir: self.folder_of(place, generation),
-            ..self.template.clone()
+            ..self.ground.template.clone()
         }
     }
 
@@ -172,8 +182,8 @@ impl Cluster {
     }
 
     fn settle(&mut self, number: u64, settings: Settings) {
-        let process = Arc::new(Process::new(number, self.seed));
-        process.set_job_ms_max(self.disk_ms_max);
+        let process = Arc::new(Process::new(number, self.ground.seed));
+        process.set_job_ms_max(self.ground.disk_ms_max);
         let settings = Rc::new(RefCell::new(settings));
         let place = Place {
             process: Arc::clone(&process),
@@ -182,6 +192,7 @@ impl Cluster {
             down_for: None,
             returns: None,
             failures: 0,
+            up_since: self.now(),
             damaged: false,
             images: Vec::new(),
             generation: 0,
@@ -189,10 +200,18 @@ impl Cluster {
         self.places.insert(number, place);
         let (weather, watch, journal) =
             (Arc::clone(&self.weather), Arc::clone(&self.watch), self.journal.clone());
+        let recordings = self.ground.recordings.as_mut();
+        let recording = recordings.and_then(|all| all.begin(number, &self.journal));
+        let modules = Arc::clone(&self.ground.modules);
         self.sim.host(format!("n{number}"), move || {
             let process = Arc::clone(&process);
-            let eye = watch.eye(&process);
-            let world = SimWorld::new(Arc::clone(&process), Arc::clone(&weather), eye);
+            let eye = Recorded::wrap(watch.eye(&process), recording.clone());
+            let world = SimWorld {
+                process: Arc::clone(&process),
+                weather: Arc::clone(&weather),
+                observer: eye,
+                modules: Arc::clone(&modules),
+            };
             run(process, Arc::new(world), settings.borrow().clone(), journal.clone())
         });
         self.roster.set_up(number, true);
@@ -209,7 +228,15 @@ impl Cluster {
         node.is_some_and(|node| node.process.condition() == Condition::Up)
     }
 
-    /// Whether a node belongs to a place for good: it is not removed and not given up.
+    /// The places whose node is of no use any more.
+    pub(super) fn hopeless(&self) -> Vec<u64> {
+        let hopeless = self.places.iter().filter(|(_, node)| {
+            node.returns == Some(Return::Replaced) && node.process.condition() == Condition::Down
+        });
+        hopeless.map(|(place, _)| *place).collect()
+    }
+
+    /// Whether a node belongs to a place for good: it is not removed.
     pub(super) fn is_there(&self, place: u64) -> bool {
         self.places.get(&place).is_some_and(|node| node.returns != Some(Return::Never))
     }
@@ -263,16 +290,16 @@ impl Cluster {
         let returns = match how {
             Some(Some(Ended::Removed)) => Return::Never,
             Some(Some(Ended::Failed(why))) => {
-                place.failures += 1;
+                let steady = now.saturating_sub(place.up_since) >= STEADY;
+                place.failures = if steady { 1 } else { place.failures + 1 };
                 self.journal.note_end(number, &why, place.damaged);
-                let hopeless = place.failures > FAILURES_MAX || why.contains("is a copy");
-                let pause = BACK_AFTER * place.failures.min(8);
-                if hopeless { Return::Never } else { Return::At(now + pause) }
+                after_failure(place, &why, now)
             }
             Some(None) | None => Return::At(now + down_for.unwrap_or(BACK_AFTER)),
         };
         // What was decided before the death stays.
-        if !matches!(place.returns, Some(Return::Never | Return::WhenAsked)) {
+        let decided = [Return::Never, Return::WhenAsked, Return::Replaced];
+        if !place.returns.is_some_and(|returns| decided.contains(&returns)) {
             place.returns = Some(returns);
         }
         self.watch.gone(number);
@@ -281,8 +308,10 @@ impl Cluster {
 
     /// Starts a node that is down.
     pub(super) fn start(&mut self, number: u64) {
+        let now = self.now();
         let place = self.places.get_mut(&number).expect("a number of a place");
         place.returns = None;
+        place.up_since = now;
         self.sim.bounce(format!("n{number}"));
         self.roster.set_up(number, true);
     }
@@ -303,6 +332,15 @@ impl Cluster {
     pub(super) fn keep_down(&mut self, number: u64, returns: Return) {
         if let Some(place) = self.places.get_mut(&number) {
             place.returns = Some(returns);
+        }
+    }
+
+    /// Stops a node for good that still waits to be admitted: nobody would ever tell it that it is
+    /// not wanted any more.
+    pub(super) fn give_up_unless_joined(&mut self, number: u64) {
+        if !self.watch.views().contains_key(&number) && self.is_up(number) {
+            self.keep_down(number, Return::Never);
+            self.kill(number, false, Duration::ZERO);
         }
     }
 
@@ -343,6 +381,18 @@ impl Cluster {
     /// Those of the real file system.
     pub(super) fn wipe_markers(&self, number: u64) -> std::io::Result<()> {
         std::fs::remove_dir_all(self.folder_of(number, self.places[&number].generation))
+    }
+}
+
+/// How a node goes on that ended with a failure.
+fn after_failure(place: &Place, why: &str, now: Duration) -> Return {
+    let worn_out = place.damaged && place.failures >= DAMAGED_FAILURES_MAX;
+    if worn_out || (place.damaged && HOPELESS.iter().any(|text| why.contains(text))) {
+        Return::Replaced
+    } else if place.failures > FAILURES_MAX {
+        Return::WhenAsked
+    } else {
+        Return::At(now + BACK_AFTER * place.failures.min(8))
     }
 }
 

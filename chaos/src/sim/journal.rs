@@ -28,10 +28,11 @@ const LOG_MARKS: [(&str, &str); 6] = [
 ];
 
 /// Why a node may end by itself in a run: part of what it says, and the mark.
-const EXPECTED_ENDS: [(&str, &str); 9] = [
+const EXPECTED_ENDS: [(&str, &str); 10] = [
     ("disk I/O error", "node_stopped_on_io_error"),
     ("full", "disk_full_seen"),
     ("is a copy", "node_refused_old_disk"),
+    ("acknowledged entries were lost", "node_refused_old_disk"),
     ("has not answered", "node_stopped_on_slow_disk"),
     ("state.db was not", "state_rebuilt"),
     ("start again to fetch it", "state_rebuilt"),

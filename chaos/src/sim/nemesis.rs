@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pgraft_judge::history::{Fault as FaultEvent, What};
+use pgraft_sim_disk::Image;
 
 use crate::plan::{ARMED_MS, Fault, Plan, Step, Target};
 use crate::sim::admin::{Change, Changes};
@@ -25,8 +26,12 @@ pub(super) struct Nemesis {
     active: BTreeMap<usize, Active>,
     changes: Rc<Changes>,
     disk_ms_max: u64,
+    /// How long a node with an older disk may show what it does.
+    settle: Duration,
     last_image: Duration,
     wants_images: bool,
+    /// Places whose node came back with an older disk, and when the operator takes it away.
+    distrusted: BTreeMap<u64, Duration>,
 }
 
 /// A fault that has begun.
@@ -37,8 +42,13 @@ struct Active {
 
 impl Nemesis {
     /// Carries out `plan`; membership changes are handed to `changes`. A healthy disk's jobs take
-    /// up to `disk_ms_max`.
-    pub(super) fn new(plan: &Plan, changes: Rc<Changes>, disk_ms_max: u64) -> Nemesis {
+    /// up to `disk_ms_max`; a node with an older disk is left alone for `settle`.
+    pub(super) fn new(
+        plan: &Plan,
+        changes: Rc<Changes>,
+        disk_ms_max: u64,
+        settle: Duration,
+    ) -> Nemesis {
         let mut steps = plan.steps.clone();
         steps.sort_by_key(|step| step.at_ms);
         let wants_images = steps.iter().any(|step| matches!(step.fault, Fault::OldDisk { .. }));
@@ -48,8 +58,10 @@ impl Nemesis {
             active: BTreeMap::new(),
             changes,
             disk_ms_max,
+            settle,
             last_image: Duration::ZERO,
             wants_images,
+            distrusted: BTreeMap::new(),
         }
     }
 
@@ -64,6 +76,7 @@ impl Nemesis {
         for number in due {
             self.end(cluster, number);
         }
+        self.follow_misdirections(cluster);
         while let Some(step) = self.steps.get(self.next)
             && Duration::from_millis(step.at_ms) <= at
         {
@@ -88,6 +101,7 @@ impl Nemesis {
             self.end(cluster, number);
         }
         let now = cluster.now();
+        self.distrusted.values_mut().for_each(|at| *at = now);
         let places: Vec<u64> = cluster.places.keys().copied().collect();
         for number in places {
             let place = cluster.places.get_mut(&number).expect("a number of a place");
@@ -96,6 +110,39 @@ impl Nemesis {
             place.process.cancel_orders();
             place.power = false;
             place.down_for = None;
+        }
+    }
+
+    /// What an operator does, at any time: nodes that are of no use any more, and those whose disk
+    /// is an older one, are replaced.
+    pub(super) fn replace_hopeless(&mut self, cluster: &mut Cluster) {
+        let now = cluster.now();
+        let mut places = cluster.hopeless();
+        places.extend(self.distrusted.iter().filter(|(_, at)| **at <= now).map(|(place, _)| place));
+        for place in places {
+            self.distrusted.remove(&place);
+            if cluster.is_there(place) {
+                self.replace(cluster, place);
+            }
+        }
+    }
+
+    /// Who wrote to the wrong place dies before it writes much more.
+    fn follow_misdirections(&mut self, cluster: &mut Cluster) {
+        let misdirected = |(number, active): (&usize, &Active)| {
+            let place = active.place?;
+            let step = &self.steps[*number];
+            let is_over = matches!(step.fault, Fault::Misdirect { .. })
+                && !cluster.places[&place].process.disk.failure_ordered();
+            is_over.then_some((*number, place, Duration::from_millis(step.for_ms)))
+        };
+        let over: Vec<(usize, u64, Duration)> =
+            self.active.iter().filter_map(misdirected).collect();
+        for (number, place, down_for) in over {
+            cluster.journal.mark("write_misdirected");
+            cluster.places.get_mut(&place).expect("a place of a fault").damaged = true;
+            cluster.kill(place, false, down_for);
+            self.end(cluster, number);
         }
     }
 
@@ -181,7 +228,7 @@ impl Nemesis {
     }
 
     fn begin_process(
-        &self,
+        &mut self,
         cluster: &mut Cluster,
         number: usize,
         fault: &Fault,
@@ -210,9 +257,23 @@ impl Nemesis {
                 // Every other time the clocks go on meanwhile, as for a stopped process.
                 cluster.places[&place].process.pause(now, number.is_multiple_of(2));
             }
-            Fault::Wipe { .. } => Nemesis::lose_disk(cluster, place, false),
-            Fault::OldDisk { .. } => Nemesis::lose_disk(cluster, place, true),
+            Fault::Wipe { .. } => Nemesis::lose_disk(cluster, place),
+            Fault::OldDisk { .. } => {
+                // Every other time the copy is not known for one by its folder.
+                Nemesis::age_disk(cluster, place, down_for, number.is_multiple_of(2));
+                self.distrusted.insert(place, now + down_for + self.settle);
+            }
+            Fault::BitFlip { state, byte_permille, bit, .. } => {
+                cluster.kill(place, false, down_for);
+                let part = if *state { "state-" } else { "raft.db" };
+                let node = cluster.places.get_mut(&place).expect("resolved to a place");
+                node.damaged = true;
+                if node.process.disk.flip_at(part, *byte_permille, *bit).is_some() {
+                    cluster.journal.mark("bit_flipped");
+                }
+            }
             Fault::RemoveNode { .. } => {
+                cluster.give_up_unless_joined(place);
                 self.changes.push(Change::Remove { address: Cluster::address(place) });
             }
             Fault::Transfer { .. } => {
@@ -237,15 +298,7 @@ impl Nemesis {
             }
             Fault::DiskFull { .. } => disk.set_capacity(Some(disk.used())),
             Fault::SlowDisk { ms_max, .. } => node.process.set_job_ms_max(*ms_max),
-            Fault::Misdirect { after, .. } => {
-                disk.misdirect_in(*after);
-                node.damaged = true;
-            }
-            Fault::BitFlip { state, byte_permille, bit, .. } => {
-                let part = if *state { "state-" } else { "raft.db" };
-                disk.flip_at(part, *byte_permille, *bit);
-                node.damaged = true;
-            }
+            Fault::Misdirect { after, .. } => disk.misdirect_in(*after),
             _ => {}
         }
     }
@@ -265,21 +318,29 @@ impl Nemesis {
         }
     }
 
-    /// A node comes back without its disk, or with a copy of an older one; it must not take part.
-    fn lose_disk(cluster: &mut Cluster, place: u64, older: bool) {
+    /// A node comes back at once without its disk; it must not take part.
+    fn lose_disk(cluster: &mut Cluster, place: u64) {
         cluster.kill(place, true, Duration::from_millis(200));
         if cluster.is_up(place) {
             return;
         }
         let node = cluster.places.get_mut(&place).expect("resolved to a place");
         node.damaged = true;
-        let image = if older { node.images.first().cloned() } else { None };
-        node.process.disk.restore(&image.unwrap_or_default());
-        let markers = match older {
-            true => cluster.copy_markers(place),
-            false => cluster.wipe_markers(place),
-        };
-        markers.expect("the folder of a node that has run is there");
+        node.process.disk.restore(&Image::default());
+        cluster.wipe_markers(place).expect("the folder of a node that has run is there");
+    }
+
+    /// A node comes back with an older copy of its disk, in the folder of the original or in
+    /// another one (`elsewhere`); it must not take part.
+    fn age_disk(cluster: &mut Cluster, place: u64, down_for: Duration, elsewhere: bool) {
+        cluster.kill(place, true, down_for);
+        let node = cluster.places.get_mut(&place).expect("resolved to a place");
+        let Some(image) = node.images.first().cloned() else { return };
+        node.damaged = true;
+        node.process.disk.restore(&image);
+        if elsewhere {
+            cluster.copy_markers(place).expect("the folder of a node that has run is there");
+        }
     }
 
     fn end(&mut self, cluster: &mut Cluster, number: usize) {
@@ -317,8 +378,8 @@ impl Nemesis {
             Fault::DiskFull { .. } => process.disk.set_capacity(None),
             Fault::SlowDisk { .. } => process.set_job_ms_max(self.disk_ms_max),
             Fault::ClockSkew { .. } => process.set_speed(now, 1000),
-            Fault::Misdirect { .. } | Fault::BitFlip { .. } => process.disk.cancel_orders(),
-            Fault::Wipe { .. } | Fault::OldDisk { .. } => self.replace(cluster, place),
+            Fault::Misdirect { .. } => process.disk.cancel_orders(),
+            Fault::Wipe { .. } => self.replace(cluster, place),
             _ => {}
         }
     }

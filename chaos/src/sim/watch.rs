@@ -3,7 +3,7 @@
 //!
 //! One for a cluster; each node has an [`Eye`] of it. Not here: histories of clients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -33,13 +33,18 @@ type Digests = Vec<(u32, u128)>;
 pub(super) struct Watch {
     inner: Mutex<Inner>,
     journal: Journal,
+    /// Names of the machines.
+    machines: Vec<String>,
 }
 
 #[derive(Default)]
 struct Inner {
     leaders: Leaders,
     ledger: Ledger,
+    /// By place, not by id: whoever lost its disk comes back to its place under another id.
     views: BTreeMap<u64, View>,
+    /// Snapshots that a place is taking over: up to which index.
+    installing: BTreeMap<u64, Index>,
     /// The predecessor's term and the content of every entry that any log ever held. By induction
     /// this is Log Matching: who shares an entry shares all before it.
     ancestry: BTreeMap<(Index, Term), (Option<Term>, Bytes)>,
@@ -64,9 +69,9 @@ pub(super) struct Eye {
 }
 
 impl Watch {
-    /// A watch that writes what it sees to `journal`.
-    pub(super) fn new(journal: Journal) -> Arc<Watch> {
-        Arc::new(Watch { inner: Mutex::new(Inner::default()), journal })
+    /// A watch of these machines that writes what it sees to `journal`.
+    pub(super) fn new(journal: Journal, machines: Vec<String>) -> Arc<Watch> {
+        Arc::new(Watch { inner: Mutex::new(Inner::default()), journal, machines })
     }
 
     /// The observer of a node.
@@ -80,7 +85,7 @@ impl Watch {
 
     /// A node's process is gone.
     pub(super) fn gone(&self, node: u64) {
-        let view = self.inner().views.remove(&node);
+        let view = self.inner().forget(node);
         if view.as_ref().is_some_and(|view| view.joint) {
             self.journal.mark("joint_crashed_through");
         }
@@ -91,13 +96,13 @@ impl Watch {
     /// Who leads the highest term now.
     pub(super) fn leader(&self) -> Option<u64> {
         let inner = self.inner();
-        let leading = inner.views.values().filter(|view| view.role == Role::Leader);
-        leading.max_by_key(|view| view.term).map(|view| view.id.get())
+        let leading = inner.views.iter().filter(|(_, view)| view.role == Role::Leader);
+        leading.max_by_key(|(_, view)| view.term).map(|(place, _)| *place)
     }
 
-    /// The views of all running nodes.
-    pub(super) fn views(&self) -> Vec<View> {
-        self.inner().views.values().cloned().collect()
+    /// The views of all running nodes, by place.
+    pub(super) fn views(&self) -> BTreeMap<u64, View> {
+        self.inner().views.clone()
     }
 
     /// The digests of the machines' tables that each node computed last, and at which index.
@@ -120,6 +125,12 @@ impl Watch {
 }
 
 impl Inner {
+    /// One life of a node is over: what it showed says nothing about the next.
+    fn forget(&mut self, place: u64) -> Option<View> {
+        self.installing.remove(&place);
+        self.views.remove(&place)
+    }
+
     /// Log Matching, one entry at a time.
     fn ancestor(&mut self, entries: &[Entry], before: Option<Term>) -> Result<(), String> {
         let mut before = before;
@@ -172,7 +183,7 @@ impl Eye {
 
     fn judge(&self, view: &View, effects: &Effects, replica: &Replica) {
         let (watch, mut inner) = (&self.watch, self.watch.inner());
-        let before = inner.views.insert(view.id.get(), view.clone());
+        let before = inner.views.insert(self.process.node, view.clone());
         watch.require("local consistency", local(view));
         if let Some(before) = &before {
             watch.require("a step moves forward", monotonic(before, view));
@@ -207,12 +218,12 @@ impl Eye {
         });
         if changed {
             let role = role_name(view.role).to_owned();
-            let (node, term) = (view.id.get(), view.term.0);
+            let (node, term) = (self.process.node, view.term.0);
             journal.note(What::Role(RoleEvent { node, term, role }));
         }
         if view.role == Role::Leader && changed {
             let mut inner = self.watch.inner();
-            let (seen, now) = (inner.leader_seen, (view.term, view.id.get()));
+            let (seen, now) = (inner.leader_seen, (view.term, self.process.node));
             if seen.is_none_or(|(term, _)| term < view.term) {
                 inner.leader_seen = Some(now);
                 journal.mark("leader_elected");
@@ -228,8 +239,37 @@ impl Eye {
         if effects.send.iter().any(|message| message.kind == MessageKind::Snapshot) {
             journal.mark("snapshot_sent");
         }
-        if effects.persist.iter().any(|persist| persist.snapshot.is_some()) {
-            journal.mark("snapshot_installed");
+    }
+
+    /// A snapshot takes the place of entries: whoever watches this node's events begins anew.
+    fn follow_snapshot(&self, input: &Input, effects: &Effects) {
+        let node = self.process.node;
+        let mut inner = self.watch.inner();
+        let taken = effects.persist.iter().find_map(|persist| persist.snapshot.as_ref());
+        if let Some(meta) = taken {
+            inner.installing.insert(node, meta.index);
+        }
+        let installed = match input {
+            Input::Applied { index } if inner.installing.get(&node) == Some(index) => *index,
+            _ => return,
+        };
+        inner.installing.remove(&node);
+        drop(inner);
+        self.watch.journal.mark("snapshot_installed");
+        self.watch_from(installed);
+    }
+
+    fn watch_from(&self, after: Index) {
+        let node = self.process.node;
+        for machine in &self.watch.machines {
+            let watch = WatchEvent {
+                client: WATCHERS + node,
+                node,
+                machine: machine.clone(),
+                prefix: Vec::new(),
+                after: Some(after.0),
+            };
+            self.watch.journal.note(What::Watch(watch));
         }
     }
 
@@ -335,30 +375,21 @@ impl Observer for Eye {
     fn started(&self, _config: &Config, restored: &Restored) {
         let node = self.process.node;
         let mut inner = self.watch.inner();
-        inner.views.remove(&node);
+        inner.forget(node);
         let shape = LogShape {
             truncated: restored.truncated.0,
             terms: restored.terms.clone(),
             last: restored.tail.last().map_or(restored.truncated.0, |entry| entry.index),
         };
-        if let Some(first) = restored.tail.first() {
-            let before = Eye::term_before(&shape, first.index);
-            if let Err(why) = inner.ancestor(&restored.tail, before) {
-                drop(inner);
-                let says = format!("n{node} came back with {why}");
-                self.watch.journal.violation("Log Matching", says);
-            }
+        let matching = restored.tail.first().map_or(Ok(()), |first| {
+            inner.ancestor(&restored.tail, Eye::term_before(&shape, first.index))
+        });
+        drop(inner);
+        if let Err(why) = matching {
+            let says = format!("n{node} came back with {why}");
+            self.watch.journal.violation("Log Matching", says);
         }
-        for machine in ["kv", "membership"] {
-            let watch = WatchEvent {
-                client: WATCHERS + node,
-                node,
-                machine: machine.to_owned(),
-                prefix: Vec::new(),
-                after: Some(restored.applied.0),
-            };
-            self.watch.journal.note(What::Watch(watch));
-        }
+        self.watch_from(restored.applied);
     }
 
     fn stepped(&self, input: &Input, effects: &Effects, replica: &Replica) {
@@ -367,6 +398,7 @@ impl Observer for Eye {
         }
         let view = replica.view();
         self.judge(&view, effects, replica);
+        self.follow_snapshot(input, effects);
         if matches!(input, Input::Tick { .. }) && effects.persist.is_empty() {
             return;
         }
@@ -377,12 +409,10 @@ impl Observer for Eye {
         if self.process.is_dead() {
             return;
         }
-        let mut members = BTreeSet::new();
         for one in applied {
             self.compare(one);
             self.tell(one);
             self.watched(one);
-            members.extend(one.conf.as_ref().map(|_| one.index));
         }
         let node = self.process.node;
         let mut inner = self.watch.inner();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pgraft_node::modules::Modules;
 use pgraft_node::world::{Observer, Work, World};
 use pgraft_replica::limits::TICK_MS;
 use pgraft_store::Disk;
@@ -27,20 +28,14 @@ pub(super) const PEER_PORT: u16 = 7400;
 
 /// The world of one node.
 pub(super) struct SimWorld {
-    process: Arc<Process>,
-    weather: Arc<Weather>,
-    observer: Arc<dyn Observer>,
-}
-
-impl SimWorld {
-    /// The world in which `process` runs.
-    pub(super) fn new(
-        process: Arc<Process>,
-        weather: Arc<Weather>,
-        observer: Arc<dyn Observer>,
-    ) -> SimWorld {
-        SimWorld { process, weather, observer }
-    }
+    /// Decides about its life and time.
+    pub(super) process: Arc<Process>,
+    /// Between it and the others.
+    pub(super) weather: Arc<Weather>,
+    /// Watches it.
+    pub(super) observer: Arc<dyn Observer>,
+    /// What it runs.
+    pub(super) modules: Arc<Modules>,
 }
 
 /// Simulated time since the start of the run, on the host that runs now.
@@ -81,6 +76,10 @@ impl World for SimWorld {
 
     fn disk(&self, dir: &Path) -> Disk {
         Disk { dir: dir.to_owned(), vfs: Some(self.process.disk.vfs()) }
+    }
+
+    fn modules(&self) -> Result<Arc<Modules>, String> {
+        Ok(Arc::clone(&self.modules))
     }
 
     fn observer(&self) -> Option<Arc<dyn Observer>> {

@@ -219,8 +219,8 @@ pub(super) fn revision(answer: &Answer) -> Option<i64> {
     }
 }
 
-/// The query that tells everything that `kv` holds now: what states are told apart by in a judgement
-/// key by key.
+/// The query that tells everything that `kv` holds now: what states are told apart by in a
+/// judgement key by key.
 pub fn everything() -> Vec<u8> {
     Query::Range(RangeRequest::prefix(b"")).encode()
 }

@@ -60,8 +60,6 @@ pub(super) struct Scope {
     /// To be walked through by chance: what drives the cluster forward is likelier than what
     /// disturbs it, and a letter that changes nothing is thrown away.
     pub(super) walks: bool,
-    /// What this model found and nobody has mended is kept away from, to see what else there is.
-    pub(super) spared: bool,
     pub(super) mutant: Option<Mutant>,
     /// What must have happened somewhere, beside an election and a commit.
     pub(super) must: &'static [Marks],
@@ -93,7 +91,6 @@ impl Scope {
             writes_at_once: false,
             applies_at_once: true,
             walks: false,
-            spared: true,
             mutant: None,
             must: &[],
         }

@@ -217,7 +217,15 @@ impl Replica {
         // A sole voter wins at once, and raft-rs panics if its log is not durable by then
         // (RAFT.md 1.3, R-K).
         let wins_at_once = self.conf.is_sole_voter(self.config.id);
-        !self.disk.is_slow() && (!wins_at_once || self.writes.is_empty())
+        let is_busy = self.disk.is_slow() || self.is_installing();
+        !is_busy && (!wins_at_once || self.writes.is_empty())
+    }
+
+    /// Whether a snapshot was received and does not yet hold on this disk. raft-rs already counts
+    /// by its configuration then, and looks for the entries before it, which are gone: whoever
+    /// campaigns now panics there.
+    fn is_installing(&self) -> bool {
+        self.writes.has_snapshot() || self.raft.has_pending_snapshot()
     }
 
     /// Gives up leadership, unless nobody else could take it.
@@ -257,6 +265,7 @@ impl Replica {
             leader: self.raft.leader(),
             last: self.raft.last(),
             is_writing: !self.writes.is_empty(),
+            is_installing: self.is_installing(),
             is_overloaded: self.unapplied_bytes > OVERLOAD_BYTES_MAX,
         }
     }
@@ -527,7 +536,7 @@ impl Replica {
             learners: self.conf.learners.clone(),
             peers: self.peers(),
             joint: self.conf.is_joint(),
-            installing: self.writes.has_snapshot() || self.raft.has_pending_snapshot(),
+            installing: self.is_installing(),
             transferring: self.raft.transfer_target().is_some(),
             elections_started: self.elections_started,
             messages_sent: self.messages_sent,
@@ -547,11 +556,10 @@ impl Replica {
         peers
     }
 
-    /// What is being applied, and the hard states, for [`crate::canonical`].
+    /// What is being applied, and the hard states, for [`crate::canonical`]. What is not applied
+    /// yet are the entries of the log up to `dispatched`.
     pub(crate) fn canonical_work(&self, notes: &mut Notes<'_>) {
         notes.number("dispatched", self.dispatched.0);
-        notes.count("unapplied", self.unapplied.len());
-        notes.count("unapplied", self.unapplied_bytes);
         notes.hard_state("hard state", &self.hard_state);
         notes.hard_state("written", &self.written);
     }

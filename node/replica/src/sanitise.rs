@@ -22,6 +22,8 @@ pub(crate) struct Local {
     pub(crate) last: Index,
     /// Something is on its way to disk.
     pub(crate) is_writing: bool,
+    /// A received snapshot is not durable yet.
+    pub(crate) is_installing: bool,
     /// More is waiting to be applied than is good.
     pub(crate) is_overloaded: bool,
 }
@@ -50,6 +52,9 @@ pub enum Dropped {
     /// A leader asks for an election, but it is not our leader, or not in this term.
     #[error("only the leader may hand over leadership")]
     NotOurLeader,
+    /// A leader asks for an election of a node that is installing a snapshot.
+    #[error("this node is installing a snapshot and cannot take over")]
+    Installing,
     /// It answers a vote request that has not left this node.
     #[error("it answers what was never asked")]
     NotAsked,
@@ -167,7 +172,8 @@ fn roles(message: &Message, local: &Local) -> Check {
         }
         MessageKind::TimeoutNow => {
             let ours = is_same_term && local.leader == Some(message.from);
-            require(ours && local.role == Role::Follower, Dropped::NotOurLeader)
+            require(ours && local.role == Role::Follower, Dropped::NotOurLeader)?;
+            require(!local.is_installing, Dropped::Installing)
         }
         // Our requests leave when our own vote is durable; an answer before that is a forgery or
         // from another life, and winning by it would panic (RAFT.md 1.3, R-K).

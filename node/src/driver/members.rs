@@ -70,7 +70,11 @@ impl Driver {
     /// The transport may talk to the members, and to nobody else.
     pub(super) fn meet_members(&mut self) {
         let me = self.parts.replica.view().id;
-        let (peers, removed) = join::address_book(&self.parts.members, me);
+        let mut members = self.parts.members.clone();
+        // Ids are never used again: one that the log does not tell of is newer than the log here.
+        let newer = |one: &&Member| !self.parts.members.iter().any(|known| known.id == one.id);
+        members.extend(self.told.iter().filter(newer).cloned());
+        let (peers, removed) = join::address_book(&members, me);
         self.parts.transport.set_peers(peers);
         self.parts.transport.set_removed(removed);
         let own = self.parts.members.iter().find(|member| member.id == me.get());
@@ -81,22 +85,29 @@ impl Driver {
         }
     }
 
-    /// Whom to talk to, from a cluster that this node joins; what the log says comes later and
-    /// counts more.
+    /// Whom to talk to, from a cluster that this node joins or has fallen behind; what the log
+    /// says comes later and counts more.
     pub(super) fn welcomed(&mut self, members: Vec<Member>) {
-        if self.members_at != Index::ZERO {
-            return;
-        }
-        for member in members {
-            match self.parts.members.iter_mut().find(|one| one.id == member.id) {
-                Some(known) => {
-                    known.address = member.address;
+        if self.members_at == Index::ZERO {
+            for member in &members {
+                let mut known = self.parts.members.iter_mut();
+                if let Some(known) = known.find(|one| one.id == member.id) {
+                    known.address.clone_from(&member.address);
                     known.incarnation = member.incarnation;
                 }
-                None => self.parts.members.push(member),
             }
         }
+        self.told = members;
         self.meet_members();
+    }
+
+    /// Somebody came whom this node does not know, perhaps the leader itself: the log that would
+    /// tell of it cannot come before it is let in.
+    pub(super) fn ask_who_is_there(&self) {
+        let me = self.parts.replica.view().id;
+        let (peers, _) = join::address_book(&self.parts.members, me);
+        let addresses = peers.into_values().map(|peer| peer.address).collect();
+        self.parts.wanted.send_replace(addresses);
     }
 }
 

@@ -115,6 +115,10 @@ async fn admit<N: Net>(
     let version = match judge(&shared.local, standing, &hello) {
         Ok(version) => version,
         Err(why) => {
+            if why == Refusal::UnknownNode {
+                // It comes again: nothing is lost when the driver has no time now.
+                let _full = shared.inbox.small().try_send(Event::Stranger(hello.from));
+            }
             refuse(accepted, HANDSHAKE_VERSION, why).await;
             return (known, Broken::WeRefuse(why));
         }

@@ -90,6 +90,9 @@ pub enum Event {
         /// Why. [`Refusal::Removed`] was preceded by equal cluster and genesis.
         why: Refusal,
     },
+    /// A node of this cluster wanted this one, and the directory does not know it: it is a newer
+    /// member than any that this node knows, or none. May come again and again.
+    Stranger(NodeId),
     /// A node that knows the token, and is not a member, asks to be told the genesis.
     Join {
         /// Opaque.

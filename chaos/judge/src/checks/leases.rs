@@ -2,7 +2,9 @@
 //!
 //! The lower bound is exact: the last grant or keep-alive plus the time to live. The upper one
 //! is generous: a lease ends when the leader wakes the machine, which takes a while, and after a
-//! change of leader it may have its full time once more. Not here: keys without a lease.
+//! change of leader it may have its full time once more. A while is measured without leaps of the
+//! log's time (a clock that jumped, a time without a leader): nobody could end anything in between.
+//! Not here: keys without a lease.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,9 @@ use crate::case::{Case, Taken};
 use crate::history::Fact;
 use crate::operations::Operation;
 use crate::verdict::Verdict;
+
+/// The log's time leaps when two neighbouring entries are further apart, milliseconds.
+const LEAP_MS: u64 = 1_000;
 
 /// Something that happened to a lease.
 #[derive(Clone, Copy, Debug)]
@@ -160,23 +165,39 @@ fn too_late(
         }
     }
     let (index, ttl_ms) = from;
-    for begins_ms in changes_of_leader(case, index, read.at.0) {
-        if begins_ms <= deadline_ms + slack_ms {
+    for (index, begins_ms) in changes_of_leader(case, index, read.at.0) {
+        if late_ms(case, deadline_ms, index) <= slack_ms {
             deadline_ms = deadline_ms.max(begins_ms) + slack_ms + ttl_ms;
         }
     }
-    let over = now_ms.checked_sub(deadline_ms + slack_ms).filter(|over| *over > 0);
+    let late_ms = late_ms(case, deadline_ms, read.at.0);
+    let over = late_ms.checked_sub(slack_ms).filter(|over| *over > 0);
     over.map(|over| format!("there {over} ms after the lease must have ended"))
 }
 
-/// The log's time at the first entry of each term behind `after` and up to `until`.
-fn changes_of_leader(case: &Case<'_>, after: u64, until: u64) -> Vec<u64> {
+/// How long after a deadline the entry at `index` was made, without leaps.
+fn late_ms(case: &Case<'_>, deadline_ms: u64, index: u64) -> u64 {
+    let mut late_ms = 0;
+    let mut later_ms = None;
+    for (_, entry) in case.log.entries.range(..=index).rev() {
+        let since_ms = entry.time_ms.max(deadline_ms);
+        late_ms += later_ms.map_or(0, |later_ms: u64| (later_ms - since_ms).min(LEAP_MS));
+        if entry.time_ms <= deadline_ms {
+            break;
+        }
+        later_ms = Some(entry.time_ms);
+    }
+    late_ms
+}
+
+/// The first entry of each term behind `after` and up to `until`, and the log's time there.
+fn changes_of_leader(case: &Case<'_>, after: u64, until: u64) -> Vec<(u64, u64)> {
     let mut term = case.log.term(after).unwrap_or(0);
     let mut times = Vec::new();
-    for entry in case.log.entries.range(after..=until).map(|(_, entry)| entry) {
+    for (index, entry) in case.log.entries.range(after..=until) {
         if entry.term > term {
             term = entry.term;
-            times.push(entry.time_ms);
+            times.push((*index, entry.time_ms));
         }
     }
     times

@@ -98,10 +98,10 @@ fn check_machine(case: &Case<'_>, machine: &str, measure: &dyn Measure, budget: 
         }
         _ => None,
     };
-    let commands = claimed.iter().filter(|entry| entry.operation.purpose == Purpose::Command);
-    let strangers = commands.filter(|entry| entry.op == NOBODY).count();
-    if let (Some(broken), 1..) = (&broken, strangers) {
-        return broken.clone(); // what clients saw alone cannot explain what strangers did
+    // Wake-ups, too: what clients saw alone cannot explain what strangers did.
+    let strangers = claimed.iter().any(|entry| entry.op == NOBODY);
+    if let (Some(broken), true) = (&broken, strangers) {
+        return broken.clone();
     }
     let (keys, partitions) = partitions(case, machine, measure.is_by_key());
     let found = match measure.search(&partitions, budget) {
@@ -109,6 +109,10 @@ fn check_machine(case: &Case<'_>, machine: &str, measure: &dyn Measure, budget: 
         Err(disagreement) => return Verdict::fail(disagreement.to_string(), Vec::new()),
     };
     match (found, broken) {
+        ((Outcome::Not(_), number), None) if strangers => {
+            let key = keys[number].as_deref().unwrap_or("all keys together");
+            Verdict::unknown(format!("{machine}: {key} not explained by what clients did alone"))
+        }
         ((Outcome::Not(stuck), number), broken) => {
             let key = keys[number].as_deref();
             let mut verdict = explain_stuck(case, machine, key, &stuck, &partitions[number]);

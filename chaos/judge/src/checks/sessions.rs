@@ -21,11 +21,17 @@ pub fn check(case: &Case<'_>) -> Option<Verdict> {
     }
     let mut of_node: BTreeMap<(u64, u64, &str), &Operation<'_>> = BTreeMap::new();
     let mut downs = downs(case.history).into_iter().peekable();
+    let mut down_at: BTreeMap<u64, usize> = BTreeMap::new();
     for (line, operation) in &answers {
-        while let Some((_, down)) = downs.next_if(|(at, _)| at < line) {
+        while let Some((at, down)) = downs.next_if(|(at, _)| at < line) {
             of_node.retain(|(_, node, _), _| *node != down);
+            down_at.insert(down, at);
         }
         let invoke = operation.invoke;
+        // An answer that was on its way when its node went down says nothing about the next life.
+        if down_at.get(&invoke.node).is_some_and(|at| operation.called < *at) {
+            continue;
+        }
         // A repeated command is answered with its first index: only reads say how far a node is.
         if invoke.call == Call::Command {
             continue;

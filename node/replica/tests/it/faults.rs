@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use pgraft_replica::ConfChangeKind::{AddLearner, Remove};
 use pgraft_replica::body::Body;
 use pgraft_replica::limits::{
     DISK_STALL_STOP_MS, KEEP_ENTRIES, OVERLOAD_BYTES_MAX, UNPERSISTED_BYTES_MAX,
@@ -107,7 +108,7 @@ fn unwritten_entries_are_gone_after_a_crash_and_come_again() {
 #[test]
 fn commit_index_is_durable_with_the_entries_behind_it() {
     let mut cluster = Cluster::led(31, 3);
-    let ticket = cluster.change(1, &[(pgraft_replica::ConfChangeKind::AddLearner, 4)]);
+    let ticket = cluster.change(1, &[(AddLearner, 4)]);
     cluster.settle();
     let changed = cluster.assert_applied(ticket);
     cluster.propose(1, b"behind it");
@@ -226,7 +227,7 @@ fn transfer_moves_leadership_at_once() {
 fn transfer_that_cannot_start_is_refused() {
     let mut cluster = Cluster::led(12, 3);
     cluster.join(4);
-    cluster.change(1, &[(pgraft_replica::ConfChangeKind::AddLearner, 4)]);
+    cluster.change(1, &[(AddLearner, 4)]);
     let early = cluster.transfer(1, Some(2));
     assert!(matches!(cluster.assert_refused(early), Refusal::Transfer(why)
         if why.contains("configuration change")));
@@ -556,6 +557,84 @@ fn second_snapshot_waits_for_the_first() {
     cluster.settle();
     cluster.run(2 * HEARTBEAT_TICKS);
     assert_eq!(cluster.view(3).applied, cluster.view(1).applied);
+}
+
+/// raft-rs looks for committed entries that are not applied before it campaigns: while a snapshot
+/// is being installed those are gone, and it panics.
+#[test]
+fn node_that_installs_a_snapshot_does_not_campaign() {
+    for writes_before in [false, true] {
+        let (mut cluster, snapshot) = cluster_with_snapshot();
+        if writes_before {
+            // The snapshot then waits in raft-rs, not in the queue of writes.
+            cluster.deliver(|message| message.to == id(3));
+        }
+        cluster.net.clear();
+        cluster.arrive(snapshot);
+        cluster.net.clear();
+        let before = cluster.view(3);
+        assert!(before.installing);
+        cluster.run_silently(3, 3 * ELECTION_TICKS);
+        let after = cluster.view(3);
+        assert_eq!(after.role, Role::Follower, "{writes_before}");
+        assert_eq!(after.elections_started, before.elections_started, "{writes_before}");
+        cluster.arrive(Message::new(MessageKind::TimeoutNow, id(1), id(3), Term(1)));
+        let dropped = cluster.view(3).last_dropped;
+        assert_eq!(dropped, Some((id(1), Dropped::Installing)), "{writes_before}");
+        // It may again as soon as the snapshot is durable.
+        cluster.persist(3, 1);
+        cluster.persist(3, 1);
+        assert!(!cluster.view(3).installing);
+        cluster.run_silently(3, 3 * ELECTION_TICKS);
+        assert_eq!(cluster.view(3).role, Role::PreCandidate, "{writes_before}");
+        cluster.run(2 * ELECTION_TICKS);
+        assert_eq!(cluster.view(3).applied, cluster.view(1).applied);
+        cluster.check_logs();
+    }
+}
+
+/// A snapshot arrives while a change from before it waits to be applied: raft-rs has switched to
+/// the snapshot's configuration already, and the change must not be applied to that.
+#[test]
+fn change_that_a_snapshot_overtook_is_not_applied_twice() {
+    let mut cluster = Cluster::led(31, 3);
+    // Node 3 hands out the first change and does not get to apply it.
+    cluster.change(1, &[(AddLearner, 4)]);
+    for _ in 0..3 {
+        (1..=3).for_each(|number| cluster.persist(number, usize::MAX));
+        (1..=2).for_each(|number| cluster.apply(number, usize::MAX));
+        cluster.deliver(|message| message.to != id(4));
+    }
+    assert_eq!(cluster.node(3).applies.len(), 1);
+    for change in [vec![(Remove, 4)], vec![(AddLearner, 5)]] {
+        let ticket = cluster.change(1, &change);
+        for _ in 0..3 {
+            (1..=2).for_each(|number| cluster.work(number));
+            cluster.deliver(|message| message.to.get() <= 2);
+        }
+        cluster.assert_applied(ticket);
+    }
+    cluster.net.clear();
+    let state = cluster.node(1).disk.state.clone();
+    cluster.snapshots.insert(state.applied.0, state.clone());
+    let mut message = Message::new(MessageKind::Snapshot, id(1), id(3), Term(1));
+    message.snapshot = Some(state.meta());
+    cluster.arrive(message);
+    assert!(cluster.node(3).writes.is_empty(), "it waits for what is being applied");
+    cluster.apply(3, usize::MAX);
+    cluster.persist(3, usize::MAX);
+    assert_eq!(cluster.view(3).learners, BTreeSet::from([id(5)]));
+    assert_eq!(cluster.counted(3), cluster.counted(1), "raft-rs counts as everybody else");
+    // And as a leader it goes on from that configuration.
+    cluster.settle_where(|message| message.to.get() <= 3);
+    cluster.run_where(2 * HEARTBEAT_TICKS, &[1, 2, 3], |message| message.to.get() <= 3);
+    cluster.transfer(1, Some(3));
+    cluster.settle_where(|message| message.to.get() <= 3);
+    assert_eq!(cluster.leader(), Some(3));
+    let ticket = cluster.change(3, &[(AddLearner, 4)]);
+    cluster.settle_where(|message| message.to.get() <= 3);
+    cluster.assert_applied(ticket);
+    assert_eq!(cluster.counted(3), cluster.counted(2));
 }
 
 /// Node 3 has one entry that nobody else has; the message would bring it the state at 5.

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::history::{Done, Ended, Fact, Reply};
+use crate::history::{
+    Call, Committed, Digest, Done, Emitted, Ended, Fact, Fault, Genesis, Invoke, Mark, Phase,
+    Reply, Role, Violation, Watch, Watched,
+};
 
 fn run() -> Run {
     let (scenario, commit) = ("test".to_owned(), "none".to_owned());
@@ -38,6 +41,66 @@ fn what_is_written_is_read() {
     assert_eq!(history.events[1..], [event(5, 1), event(5, 2)]);
     assert_eq!(history.to_text(), text);
     assert!(!history.cut_short);
+}
+
+fn one_of_each() -> Vec<What> {
+    let text = str::to_owned;
+    let emitted = Emitted { machine: text("kv"), key: vec![1], payload: vec![0xff, 0] };
+    let rejected = Reply::Rejected { code: 3, message: text("no") };
+    vec![
+        What::Run(Run {
+            genesis: vec![Genesis { machine: text("kv"), number: 2, config: vec![7] }],
+            ..run()
+        }),
+        What::Invoke(Invoke {
+            op: 1,
+            client: 2,
+            node: 3,
+            machine: text("kv"),
+            principal: text("me"),
+            call: Call::StaleQuery,
+            payload: vec![1, 2],
+            key: Some(text("k")),
+            says: text("get k"),
+            facts: vec![Fact::Delete { key: text("k") }],
+        }),
+        What::Ok(Done { op: 1, index: 9, reply: rejected, says: text("no"), facts: Vec::new() }),
+        What::Fail(Ended { op: 2, why: text("no leader") }),
+        What::Unknown(Ended { op: 3, why: text("no answer") }),
+        What::Committed(Committed {
+            index: 1,
+            term: 1,
+            time_ms: 5,
+            body: vec![1],
+            outcomes: vec![Reply::Accepted(vec![2])],
+            events: vec![emitted.clone()],
+        }),
+        What::Watch(Watch {
+            client: 4,
+            node: 1,
+            machine: text("kv"),
+            prefix: vec![9],
+            after: Some(7),
+        }),
+        What::Watched(Watched { client: 4, node: 1, index: 8, event: emitted }),
+        What::Digest(Digest { node: 1, index: 8, machine: text("kv"), digest: text("0f") }),
+        What::Fault(Fault { number: 0, begins: true, says: text("kill node 1") }),
+        What::Role(Role { node: 1, term: 2, role: text("leader") }),
+        What::Mark(Mark { name: text("leader_elected") }),
+        What::Violation(Violation { of: text("liveness"), says: text("nobody leads") }),
+        What::Phase(Phase { name: text("end") }),
+    ]
+}
+
+#[test]
+fn every_kind_of_line_is_read_as_it_was_written() {
+    let events: Vec<Event> = one_of_each()
+        .into_iter()
+        .enumerate()
+        .map(|(at, what)| Event { at_us: at as u64, what })
+        .collect();
+    let history = History { events, cut_short: false };
+    assert_eq!(History::parse(&history.to_text()).unwrap(), history);
 }
 
 #[test]
