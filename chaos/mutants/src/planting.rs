@@ -21,6 +21,7 @@ const PROGRAMS: [&str; 2] = ["pgraft-chaos", "pgraft-model"];
 /// Asks, in the code of a node.
 const ASK: &str = r#"
 /// Whether the planted bug `name` is awake.
+#[allow(unused_qualifications)]
 fn mutant(name: &str) -> bool {
     static AWAKE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     AWAKE.get_or_init(|| std::env::var("PGRAFT_MUTANT").unwrap_or_default()) == name
@@ -30,6 +31,7 @@ fn mutant(name: &str) -> bool {
 /// Asks, in the code of a guest.
 const ASK_AS_GUEST: &str = r#"
 /// Whether the planted bug `name` is awake.
+#[allow(unused_qualifications)]
 fn mutant(name: &str) -> bool {
     let key = [b"\0mutant ", name.as_bytes()].concat();
     pgraft_sdk::storage::get(&key).is_some()
@@ -136,10 +138,11 @@ pub fn build(root: &Path, tree: &Path, folder: &Path) -> Result<PathBuf, String>
             cargo.env_remove(name);
         }
     }
-    let status = cargo.env("CARGO_TARGET_DIR", &target).status();
-    let status = status.map_err(|error| format!("cargo: {error}"))?;
-    if !status.success() {
-        return Err(format!("the tree with the bugs in {} does not build", tree.display()));
+    let output = cargo.env("CARGO_TARGET_DIR", &target).output();
+    let output = output.map_err(|error| format!("cargo: {error}"))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{errors}the bugs in {} do not build", tree.display()));
     }
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for program in PROGRAMS {

@@ -102,8 +102,7 @@ impl Laboratory {
         let clean = self.clean(&bug.finder)?;
         let with = self.run(&bug.finder, Some(&bug.name))?;
         let complaint = complaint(bug, &clean, &with);
-        let line = with.output.lines().find(|line| line.contains(&bug.speaks));
-        let says = line.unwrap_or_default().trim().to_owned();
+        let says = spoken(&with.output, &bug.speaks).unwrap_or_default();
         Ok(Trial { name: bug.name.clone(), with, complaint, says })
     }
 
@@ -176,11 +175,17 @@ fn complaint(bug: &Bug, clean: &Run, with: &Run) -> Option<String> {
     }
     match with.code {
         Some(0) => Some("NOT FOUND".to_owned()),
-        Some(1) if with.output.contains(&bug.speaks) => None,
+        Some(1) if spoken(&with.output, &bug.speaks).is_some() => None,
         Some(1) => Some(format!("found, but nobody says {:?}", bug.speaks)),
         None => Some(format!("NOT FOUND within {} s", PATIENCE.as_secs())),
         Some(code) => Some(format!("ended with {code}: {}", last_line(&with.output))),
     }
+}
+
+/// The first line with these words, however many spaces are between them.
+fn spoken(output: &str, words: &str) -> Option<String> {
+    let mut lines = output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.find(|line| line.contains(words))
 }
 
 fn last_line(output: &str) -> &str {
