@@ -14,6 +14,7 @@ mod net;
 mod process;
 mod recorded;
 mod roster;
+mod stranger;
 mod watch;
 mod weather;
 mod world;
@@ -197,6 +198,9 @@ impl Stage {
         };
         let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
         cluster.form(scenario.nodes);
+        for place in 1..=scenario.node.strangers {
+            stranger::start(&mut cluster, place, scenario.nodes);
+        }
         let changes = Rc::new(Changes::default());
         let shared = Rc::new(Shared {
             workload: RefCell::new(workload),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pgraft_replica::NodeId;
 use pgraft_store::{Disk, Identity, LogStore};
 use pgraft_transport::{Local, Timing};
-use tokio::sync::watch;
+use pgraft_watch as watch;
 
 use crate::genesis::Genesis;
 use crate::join;
@@ -46,6 +46,7 @@ pub(crate) async fn create(
         return Ok(Made::Exists(None));
     }
     let welcome = tokio::select! {
+        biased;
         welcome = ask_to_join(world, settings, &[], 0) => welcome?,
         _ = stopping.wait_for(|stop| *stop) => return Ok(Made::Stopped),
     };

@@ -18,7 +18,8 @@ use pgraft_replica::{
     Replica, Role, RoleChange, Stop, Ticket,
 };
 use pgraft_transport::{AnyNet, Event as NetEvent, Refusal as NetRefusal, Transport};
-use tokio::sync::{mpsc, oneshot, watch};
+use pgraft_watch as watch;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, MissedTickBehavior};
 
 use crate::applier::{ApplyJob, ApplyWorker};

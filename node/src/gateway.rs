@@ -15,8 +15,9 @@ use pgraft_host::{Command, HostCode, Outcome};
 use pgraft_replica::limits::COMMAND_BYTES_MAX;
 use pgraft_replica::{Index, NodeId, Refusal, Role};
 use pgraft_transport::{AnyNet, RpcError, Transport};
+use pgraft_watch as watch;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::event::{Ask, Event};

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use pgraft_replica::{Index, NodeId};
 use pgraft_store::{Disk, Fault, StateReader};
 use pgraft_transport::{AnyListener, Net, Transport};
-use tokio::sync::{mpsc, watch};
+use pgraft_watch as watch;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::applier::{ApplyWorker, report};
@@ -103,6 +104,7 @@ async fn run(
         Err(Unusable::StateLost(why)) => {
             tracing::error!(why, "the state is fetched from a peer");
             tokio::select! {
+                biased;
                 fetched = fetch_state(world, settings, &disk, listener) => fetched?,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(End::Stopped),
             }

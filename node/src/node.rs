@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use pgraft_watch as watch;
 
 use crate::data_dir::{DataDir, DataDirError};
 use crate::life;
@@ -127,7 +127,7 @@ impl Node {
     /// Stops the node: leadership is handed over first, files are closed. Returns whether that
     /// was finished within `patience`.
     pub fn stop(mut self, patience: Duration) -> bool {
-        let _already_ended = self.stop.send(true);
+        let _already_ended = self.stop.send_replace(true);
         let Some(thread) = self.thread.take() else { return true };
         let (done, finished) = std::sync::mpsc::channel();
         let join = move || {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgraft_transport::{AnyListener, AnyNet, Net};
+use pgraft_watch as watch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::gateway::Gateway;

@@ -397,7 +397,7 @@ fn after_failure(place: &Place, why: &str, now: Duration) -> Return {
 }
 
 /// The process of a node, from start to end; the host lives on until it is buried.
-async fn run(
+pub(super) async fn run(
     process: Arc<Process>,
     world: Arc<dyn World>,
     settings: Settings,

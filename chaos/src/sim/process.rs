@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pgraft_node::Ended;
 use pgraft_sim_disk::SimDisk;
-use tokio::sync::watch;
+use pgraft_watch as watch;
 
 use crate::plan::Point;
 use crate::seed::{Chance, Seed};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use pgraft_watch as watch;
 
 use crate::seed::{Chance, Seed};
 

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use pgraft_replica::NodeId;
+use pgraft_watch as watch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::codec::CodecError;

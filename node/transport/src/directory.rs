@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use pgraft_replica::NodeId;
-use tokio::sync::watch;
+use pgraft_watch as watch;
 
 /// One other member.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 use pgraft_replica::NodeId;
+use pgraft_watch as watch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use pgraft_replica::{Message, MessageKind, NodeId};
+use pgraft_watch as watch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::codec::{self, CodecError};

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pgraft_replica::{Message, MessageKind, NodeId};
-use tokio::sync::{mpsc, oneshot, watch};
+use pgraft_watch as watch;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::directory::{Directory, Peer};
 use crate::handshake::Refusal;
