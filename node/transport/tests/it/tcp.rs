@@ -86,7 +86,10 @@ async fn requests_snapshots_and_joins_work() {
                         }
                     }
                 }
-                Event::Received(_) | Event::Unreachable(_) | Event::RefusedBy { .. } => {}
+                Event::Received(_)
+                | Event::Unreachable(_)
+                | Event::RefusedBy { .. }
+                | Event::Stranger(_) => {}
             }
         }
         0
