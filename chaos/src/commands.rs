@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use pgraft_chaos::dossier::{self, Dossier};
+use pgraft_chaos::oracle::{self, Replayed};
 use pgraft_chaos::plan::Case;
 use pgraft_chaos::progress::Ticker;
 use pgraft_chaos::scenario::Scenario;
@@ -23,8 +24,11 @@ pub(crate) fn list() {
     }
 }
 
-/// Runs a kept case.
+/// Runs a kept case, or steps a recording through fresh replicas.
 pub(crate) fn replay(arguments: &ReplayArguments) -> Result<bool, String> {
+    if oracle::is_recording(&arguments.file)? {
+        return Ok(told_replays(&[oracle::replay_file(&arguments.file)?]));
+    }
     let (scenario, case) = read_case(&arguments.file)?;
     let suite = Suite::new();
     println!("{}\n{}", repeats_file("replay", &arguments.file, &suite), case.plan);
@@ -43,7 +47,7 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<bool, String> {
 pub(crate) fn shrink(arguments: &ShrinkArguments) -> Result<bool, String> {
     let (scenario, case) = read_case(&arguments.file)?;
     let suite = Suite::new();
-    let trial = suite.run(&scenario, &case, Keep { logs: true, history: None })?;
+    let trial = suite.run(&scenario, &case, Keep { logs: true, ..Keep::default() })?;
     println!("{}", trial.judgement);
     match keep_failure(&suite, &scenario, (&case, &trial), arguments.runs, &arguments.keep)? {
         Some(_) => Ok(false),
@@ -75,6 +79,12 @@ pub(crate) fn judge(arguments: &JudgeArguments) -> Result<bool, String> {
         write(file, &dossier::page(&history.events, &judgement, reproduce, None))?;
     }
     Ok(has_passed(&judgement))
+}
+
+/// Prints what came of recordings; whether all gave the same.
+fn told_replays(replays: &[Replayed]) -> bool {
+    replays.iter().for_each(|replayed| println!("{replayed}"));
+    replays.iter().all(Replayed::is_same)
 }
 
 fn read_case(file: &Path) -> Result<(Scenario, Case), String> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use pgraft_judge::case::Case;
 use pgraft_judge::checks::linearizability::MachineEntry;
-use pgraft_judge::history::{Event, History, What};
+use pgraft_judge::history::{Committed, Event, History, What};
 use pgraft_judge::judge::{Check, Judgement, Options, judge};
 use pgraft_judge::lin::{Budget, Certificate, Disagreement, Outcome};
-use pgraft_judge::machine_spec::{MachineSpec, Origin, ReplayedLog, ReplayedSpec};
+use pgraft_judge::machine_spec::{Difference, MachineSpec, Origin, ReplayedLog, ReplayedSpec};
 use pgraft_judge::{Measure, Verdict};
 
 use crate::modules::Modules;
@@ -56,7 +56,7 @@ pub fn options(
         _ => None,
     });
     let log = (committed.clone().next().is_some() && !origins.is_empty())
-        .then(|| ReplayedLog::run(&origins, 0, committed).map(Arc::new));
+        .then(|| replay(&origins, history, committed).map(Arc::new));
     if let Some(log) = &log {
         let verdict = match log {
             Ok(log) => Verdict::pass(format!(
@@ -71,6 +71,21 @@ pub fn options(
     let log = log.and_then(Result::ok);
     options.specifications = specifications(&origins, log.as_ref())?;
     Ok(options)
+}
+
+/// The whole log once more, and what the replicas said their tables came to.
+fn replay<'a>(
+    origins: &[Origin],
+    history: &'a History,
+    committed: impl Iterator<Item = &'a Committed>,
+) -> Result<ReplayedLog, Difference> {
+    let mut log = ReplayedLog::run(origins, 0, committed)?;
+    for event in &history.events {
+        if let What::Digest(digest) = &event.what {
+            log.compare_replica(digest)?;
+        }
+    }
+    Ok(log)
 }
 
 /// The measure of each machine.

@@ -4,6 +4,7 @@ pub mod dossier;
 pub mod judging;
 pub mod mark;
 pub mod modules;
+pub mod oracle;
 pub mod plan;
 pub mod progress;
 pub mod regressions;

@@ -28,7 +28,8 @@ enum Command {
     Run(RunArguments),
     /// Runs all scenarios, or some, with one seed after the other.
     Sweep(SweepArguments),
-    /// Runs a kept case again (case.json, smallest.json).
+    /// Runs a kept case again (case.json, smallest.json), or steps a recording of a node
+    /// (`run --record`, `pgraft node --record`) through fresh replicas, which must give the same.
     Replay(ReplayArguments),
     /// Makes a case that fails small: fewest faults, then fewest operations.
     Shrink(ShrinkArguments),
@@ -49,6 +50,9 @@ struct RunArguments {
     /// Where the nodes' log lines are written.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Where what each node takes and gives is recorded, and replayed after the run.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
     /// Where the HTML report is written, whatever the verdict is.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -86,9 +90,9 @@ struct SweepArguments {
 
 #[derive(clap::Args)]
 struct ReplayArguments {
-    /// The case.
+    /// The case, or the recording.
     file: PathBuf,
-    /// Where the HTML report is written.
+    /// Where the HTML report of a case is written.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

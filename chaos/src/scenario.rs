@@ -103,6 +103,8 @@ pub struct NodeSettings {
     pub checkpoint_ms: Option<u64>,
     /// Bytes of the log beyond which it is truncated whoever needs it. None: as shipped.
     pub log_bytes_max: Option<u64>,
+    /// Nodes of another cluster that take themselves for as many of ours.
+    pub strangers: u64,
 }
 
 impl Default for NodeSettings {
@@ -113,6 +115,7 @@ impl Default for NodeSettings {
             log_keep_entries: None,
             checkpoint_ms: None,
             log_bytes_max: None,
+            strangers: 0,
         }
     }
 }
@@ -320,9 +323,10 @@ macro_rules! files {
 }
 
 /// The built-in files by name.
-const FILES: [(&str, &str); 26] = files![
+const FILES: [(&str, &str); 28] = files![
     "quiet",
     "register-hot-key",
+    "crowd",
     "bank",
     "append",
     "leases",
@@ -331,6 +335,7 @@ const FILES: [(&str, &str); 26] = files![
     "one-way",
     "ring-bridge",
     "noisy-network",
+    "strangers",
     "slow-link",
     "crashes",
     "restarts",

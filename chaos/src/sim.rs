@@ -12,7 +12,9 @@ mod journal;
 mod nemesis;
 mod net;
 mod process;
+mod recorded;
 mod roster;
+mod stranger;
 mod watch;
 mod weather;
 mod world;
@@ -41,6 +43,7 @@ use client::{Client, Shared};
 use cluster::{Cluster, Ground};
 use journal::{Journal, LogLayer};
 use nemesis::Nemesis;
+use recorded::Recordings;
 use roster::Roster;
 
 /// Simulated time that one step of the simulator takes.
@@ -68,6 +71,9 @@ pub struct Case<'a> {
     pub history: Option<&'a Path>,
     /// Keep the nodes' log lines.
     pub logs: bool,
+    /// The folder where what each node takes and gives is recorded, one file for each place, for
+    /// [`crate::oracle`].
+    pub record: Option<&'a Path>,
     /// What runs; `None`: the built-in machines, and the mixture of `load`.
     pub subject: Option<&'a Subject>,
 }
@@ -99,6 +105,10 @@ pub struct Outcome {
 /// # Errors
 /// When a file cannot be written, or the simulator itself fails; in words.
 pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
+    if let Some(folder) = case.record {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("make {}: {error}", folder.display()))?;
+    }
     let modules = match case.subject {
         Some(subject) => Arc::clone(&subject.modules),
         None => {
@@ -139,6 +149,9 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let Stage { cluster, shared, .. } = stage;
     let simulated = cluster.now();
     let operations = *shared.operations.borrow();
+    if let Some(recordings) = &cluster.ground.recordings {
+        recordings.end();
+    }
     drop(cluster);
     let marks = journal.marks();
     let (events, log) = journal.end().map_err(|error| format!("write the history: {error}"))?;
@@ -181,9 +194,13 @@ impl Stage {
             template: template(&scenario.node),
             disk_ms_max: load.disk_ms_max,
             modules,
+            recordings: case.record.map(Recordings::of),
         };
         let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
         cluster.form(scenario.nodes);
+        for place in 1..=scenario.node.strangers {
+            stranger::start(&mut cluster, place, scenario.nodes);
+        }
         let changes = Rc::new(Changes::default());
         let shared = Rc::new(Shared {
             workload: RefCell::new(workload),
@@ -294,8 +311,12 @@ impl Stage {
             let condition = node.process.condition();
             match views.get(place) {
                 Some(view) => says.push(format!(
-                    "n{place} is {condition:?} as {}: {:?} of {:?} in term {}, applied {} of {last}",
-                    view.id, view.role, view.leader, view.term, view.applied
+                    "n{place} is {condition:?} as {}: {:?} of {}, term {}, applied {} of {last}",
+                    view.id,
+                    view.role,
+                    view.leader.map_or("nobody".to_owned(), |leader| leader.to_string()),
+                    view.term,
+                    view.applied
                 )),
                 None if cluster.is_there(*place) => {
                     says.push(format!("n{place} is {condition:?}, no replica runs"));

@@ -32,6 +32,8 @@ pub struct Keep<'a> {
     pub history: Option<&'a Path>,
     /// The nodes' log lines are kept.
     pub logs: bool,
+    /// The folder, made when absent, where what each node takes and gives is recorded.
+    pub record: Option<&'a Path>,
 }
 
 /// A case that was run and judged.
@@ -91,6 +93,7 @@ impl Suite {
                 commit: self.commit.clone(),
                 history: keep.history,
                 logs: keep.logs,
+                record: keep.record,
                 subject: None,
             };
             catch_unwind(AssertUnwindSafe(|| sim::run(&simulation)))
@@ -146,7 +149,7 @@ impl Suite {
         });
         let Some(shrunk) = shrunk else { return Ok(None) };
         let case = with(&shrunk.plan);
-        let trial = self.run(scenario, &case, Keep { logs: true, history: None })?;
+        let trial = self.run(scenario, &case, Keep { logs: true, ..Keep::default() })?;
         let options = judging::options(&trial.history, Some(scenario), &self.modules)?;
         let needed = shrink_history::shrink(&trial.history, &checker, &options);
         let operations: BTreeSet<u64> = match needed {
@@ -183,7 +186,7 @@ fn history_until(
 ) -> Result<Vec<Event>, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
     let file = folder.path().join("history.jsonl");
-    drop(run(Keep { history: Some(&file), logs: false }));
+    drop(run(Keep { history: Some(&file), ..Keep::default() }));
     let mut events = History::read(&file).map_err(|error| error.to_string())?.events;
     let at_us = events.last().map_or(0, |event| event.at_us);
     let violation = Violation { of: "nothing panics".to_owned(), says: panic.to_owned() };

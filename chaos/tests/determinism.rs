@@ -41,8 +41,8 @@ fn lines(scenario: &Scenario, seed: Seed, plan: &Plan, subject: Option<&Subject>
         logs: true,
         subject,
     };
-    let outcome = run(&case).unwrap();
-    let event = |event| serde_json::to_string(event).unwrap();
+    let outcome = run(&case).expect("the simulator runs");
+    let event = |event| serde_json::to_string(event).expect("events are JSON");
     let history: Vec<String> = outcome.events.iter().map(event).collect();
     outcome.log.lines().map(str::to_owned).chain(history).collect()
 }

@@ -126,6 +126,28 @@ fn a_kept_case_runs_again_and_is_left_when_nothing_fails() {
     assert!(text.contains("history"), "{text}");
 }
 
+/// What nodes took and gave is replayed after the run and later; a cut file fails by name.
+#[test]
+fn a_recording_replays_and_a_cut_one_is_told() {
+    let folder = TempDir::new().unwrap();
+    let recordings = path(&folder, "recordings");
+    let output = program(&["run", "quiet", "--seed", "9", "--record", &recordings]);
+    let text = told(&output);
+    assert!(output.status.success(), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("same: ")).count(), 3, "{text}");
+
+    let file = format!("{recordings}/n2.record");
+    let output = program(&["replay", &file]);
+    let text = told(&output);
+    assert!(output.status.success() && text.contains(" steps/s"), "{text}");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let output = program(&["replay", &file]);
+    let text = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("n2.record: cut: record ") && text.contains("at offset"), "{text}");
+}
+
 #[test]
 fn a_sweep_tells_what_it_ran() {
     let arguments = ["sweep", "quiet", "bank", "--seeds", "1", "--seed", "3"];

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use pgraft_model::bounds::{Bounds, Search};
 use pgraft_model::catalogue::{self, Entry};
+use pgraft_model::machine::{self, file::MachineFile};
 use pgraft_model::recording;
 use pgraft_model::report::{End, Expected, Report};
 
@@ -28,6 +29,18 @@ enum Command {
         /// Names of models, or `all`.
         #[arg(required = true)]
         names: Vec<String>,
+        #[command(flatten)]
+        limits: Limits,
+        /// Keeps the report in model/results/.
+        #[arg(long)]
+        record: bool,
+    },
+    /// Checks a machine out of a file: every order of a few commands of its clients, on four hosts.
+    ///
+    /// For example: pgraft-model machine counter.wasm --client a,b --client a
+    Machine {
+        #[command(flatten)]
+        machine: MachineFile,
         #[command(flatten)]
         limits: Limits,
         /// Keeps the report in model/results/.
@@ -109,6 +122,12 @@ fn carry_out(command: Command) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { names, limits, record } => check(&names, &limits, record),
+        Command::Machine { machine, limits, record } => {
+            let (name, subject) = (machine.name()?, machine.subject()?);
+            let bounds = limits.over(&Bounds::everything(machine.clients()?.len()));
+            let report = machine::check(&format!("machine-{name}"), subject, &bounds);
+            Ok(tell(&report, Expected::Holds, record))
+        }
         Command::Explore { name, limits, address } => {
             let entry = catalogue::find(&name)?;
             (entry.explore)(&limits.over(&entry.small), address);
@@ -132,21 +151,34 @@ fn check(names: &[String], limits: &Limits, record: bool) -> Result<ExitCode, St
     let mut code = ExitCode::SUCCESS;
     for entry in entries {
         let report: Report = (entry.check)(&limits.over(&entry.small));
-        print!("{report}");
-        match report.verdict(entry.expected) {
-            Ok(()) if report.end == End::Refuted => println!("  PASSED: refuted, as it must be"),
-            Ok(()) if report.finished() => println!("  PASSED"),
-            Ok(()) => println!("  PASSED as far as it went: {} states", report.generated),
-            Err(what) => {
-                // The path is above.
-                println!("  FAILED: {}", what.lines().next().unwrap_or_default());
-                code = ExitCode::FAILURE;
-            }
-        }
-        if record {
-            let written = recording::record(&report, &recording::folder());
-            println!("  written to {}", written.map_err(|error| error.to_string())?.display());
+        let told = tell(&report, entry.expected, record);
+        if told != ExitCode::SUCCESS {
+            code = told;
         }
     }
     Ok(code)
+}
+
+/// Prints what a run came to, and keeps it if it is to be kept.
+fn tell(report: &Report, expected: Expected, record: bool) -> ExitCode {
+    print!("{report}");
+    let verdict = report.verdict(expected);
+    match &verdict {
+        Ok(()) if report.end == End::Refuted => println!("  PASSED: refuted, as it must be"),
+        Ok(()) if report.finished() => println!("  PASSED"),
+        Ok(()) => println!("  PASSED as far as it went: {} states", report.generated),
+        // The path is above.
+        Err(what) => println!("  FAILED: {}", what.lines().next().unwrap_or_default()),
+    }
+    let mut is_kept = true;
+    if record {
+        match recording::record(report, &recording::folder()) {
+            Ok(path) => println!("  written to {}", path.display()),
+            Err(error) => {
+                eprintln!("error: {error}");
+                is_kept = false;
+            }
+        }
+    }
+    if verdict.is_ok() && is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

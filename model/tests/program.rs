@@ -59,6 +59,45 @@ fn unknown_name_is_told_which_there_are() {
     }
 }
 
+/// The example machine in a file, as a user has it.
+fn counter(folder: &tempfile::TempDir) -> String {
+    let modules = pgraft_bundle::test_modules();
+    let counter = modules.iter().find(|module| module.name == "counter").unwrap();
+    let path = folder.path().join("counter.wasm");
+    std::fs::write(&path, counter.component).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn machine_out_of_a_file_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (module, commands) = (counter(&folder), folder.path().join("commands"));
+    std::fs::write(&commands, "a,!half\n\n!panic,0x61\n").unwrap();
+    let commands = commands.to_str().unwrap();
+    let output = run(&["machine", &module, "--client", "b", "--commands", commands, "--alone"]);
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told}{}", text(&output.stderr));
+    assert!(told.contains("machine-counter") && told.contains("every client is done"), "{told}");
+    assert!(told.contains("servers 3") && told.contains("complete: "), "{told}");
+    let output = run(&["machine", &module, "--client", "a,b", "--client", "a"]);
+    assert!(output.status.success(), "on four hosts: {}", text(&output.stdout));
+}
+
+#[test]
+fn canary_invariant_of_a_machine_that_does_not_hold_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = counter(&folder);
+    let query = ["--invariant-query", "a", "--expect", "0x0000000000000000", "--alone"];
+    let output = run(&[&["machine", &module, "--client", "b,a"][..], &query].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("violated: the invariant holds (2 actions)"), "{told}");
+    let output = run(&["machine", "no.wasm", "--client", "a"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no.wasm"), "{}", text(&output.stderr));
+    assert_eq!(run(&["machine", &module]).status.code(), Some(2), "nobody does anything");
+}
+
 /// Ends the server when the test ends, however it does.
 struct Server(Child);
 

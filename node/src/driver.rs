@@ -371,6 +371,9 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         let watched = self.observer.as_ref().map(|observer| (Arc::clone(observer), input.clone()));
+        if let Some((observer, input)) = &watched {
+            observer.stepping(input);
+        }
         let effects = self.parts.replica.step(input);
         if let Some((observer, input)) = watched {
             observer.stepped(&input, &effects, &self.parts.replica);

@@ -27,6 +27,7 @@ mod node;
 mod os;
 mod peer_rpc;
 mod readers;
+pub mod recording;
 mod recovery;
 mod report;
 mod round;

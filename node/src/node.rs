@@ -15,9 +15,10 @@ use pgraft_watch as watch;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::life;
 use crate::os::OperatingSystem;
+use crate::recording::{Recording, RecordingError};
 use crate::settings::{Settings, SettingsError};
 use crate::status::StatusBoard;
-use crate::world::World;
+use crate::world::{Observer, World};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// Nothing can be recorded where the settings say.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// No thread could be started.
     #[error("start the node's thread: {0}")]
     Thread(std::io::Error),
@@ -65,7 +69,9 @@ impl Node {
         settings.validate()?;
         let dir = DataDir::open(&absolute(&settings.data_dir))?;
         let user_timeout = Duration::from_millis(settings.election_timeout_ms);
-        let system = OperatingSystem::new(settings.socket.clone(), user_timeout, None);
+        let recording = settings.record.as_deref().map(Recording::beside).transpose()?;
+        let observer = recording.clone().map(|recording| recording as Arc<dyn Observer>);
+        let system = OperatingSystem::new(settings.socket.clone(), user_timeout, observer);
         let world: Arc<dyn World> = Arc::new(system);
         let (stop, stopping) = watch::channel(false);
         let ended = Arc::new(Mutex::new(None));
@@ -75,6 +81,9 @@ impl Node {
             let end = catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_told_by_the_hook| {
                 Some(Ended::Failed("the node's thread panicked".to_owned()))
             });
+            if let Some(recording) = recording {
+                recording.end(&told(end.as_ref()));
+            }
             if end.is_some() {
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = end;
                 wake();
@@ -130,6 +139,15 @@ impl Node {
             Ok(_detached) => finished.recv_timeout(patience).is_ok(),
             Err(_) => false,
         }
+    }
+}
+
+/// How a node ended, for its recording.
+fn told(end: Option<&Ended>) -> String {
+    match end {
+        None => "stopped".to_owned(),
+        Some(Ended::Failed(why)) => format!("failed: {why}"),
+        Some(Ended::Removed) => "removed".to_owned(),
     }
 }
 

@@ -75,6 +75,9 @@ pub trait Observer: Send + Sync {
     /// A replica was restored from disk.
     fn started(&self, config: &Config, restored: &Restored);
 
+    /// The replica is about to take an input: if it panics, nothing comes after this.
+    fn stepping(&self, _input: &Input) {}
+
     /// The replica took an input; its effects are not carried out yet.
     fn stepped(&self, input: &Input, effects: &Effects, replica: &Replica);
 

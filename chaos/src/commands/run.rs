@@ -1,11 +1,12 @@
 //! `pgraft-chaos run`: one scenario with one seed.
 
 use pgraft_chaos::dossier;
+use pgraft_chaos::oracle;
 use pgraft_chaos::scenario::Scenario;
 use pgraft_chaos::seed::Seed;
 use pgraft_chaos::suite::{Keep, Suite, Trial};
 
-use super::{has_passed, keep_failure, write};
+use super::{has_passed, keep_failure, told_replays, write};
 use crate::RunArguments;
 
 /// Runs, judges, and keeps what failed.
@@ -17,7 +18,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<bool, String> {
     println!("{repeat}");
     let case = suite.case(&scenario, seed);
     println!("{}", case.plan);
-    let keep = Keep { history: arguments.history.as_deref(), logs: arguments.log.is_some() };
+    let (history, record) = (arguments.history.as_deref(), arguments.record.as_deref());
+    let keep = Keep { history, logs: arguments.log.is_some(), record };
     let trial = suite.run(&scenario, &case, keep)?;
     println!("{}", trial.judgement);
     if let Some(file) = &arguments.log {
@@ -33,8 +35,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<bool, String> {
         let trial = with_log(&suite, &scenario, &case, trial)?;
         keep_failure(&suite, &scenario, (&case, &trial), arguments.shrink, &arguments.keep)?;
     }
+    let same = match record {
+        Some(folder) => told_replays(&oracle::replay_folder(folder)?),
+        None => true,
+    };
     println!("{repeat}");
-    Ok(passed)
+    Ok(passed && same)
 }
 
 /// The same run once more with the nodes' log lines, unless they are there.
@@ -45,7 +51,7 @@ pub(super) fn with_log(
     trial: Trial,
 ) -> Result<Trial, String> {
     match trial.log.is_empty() {
-        true => suite.run(scenario, case, Keep { history: None, logs: true }),
+        true => suite.run(scenario, case, Keep { logs: true, ..Keep::default() }),
         false => Ok(trial),
     }
 }

@@ -18,6 +18,7 @@ use pgraft_sim_disk::Image;
 use crate::seed::Seed;
 use crate::sim::journal::Journal;
 use crate::sim::process::{Condition, LastRites, Process};
+use crate::sim::recorded::{Recorded, Recordings};
 use crate::sim::roster::Roster;
 use crate::sim::watch::Watch;
 use crate::sim::weather::Weather;
@@ -82,7 +83,8 @@ pub(super) struct Cluster {
     pub(super) journal: Journal,
     /// Who can be asked.
     pub(super) roster: Rc<Roster>,
-    ground: Ground,
+    /// What all nodes have in common.
+    pub(super) ground: Ground,
 }
 
 /// What all nodes have in common.
@@ -97,6 +99,8 @@ pub(super) struct Ground {
     pub(super) disk_ms_max: u64,
     /// What they run.
     pub(super) modules: Arc<Modules>,
+    /// Where they are recorded, if anywhere.
+    pub(super) recordings: Option<Recordings>,
 }
 
 impl Cluster {
@@ -199,10 +203,12 @@ impl Cluster {
         self.places.insert(number, place);
         let (weather, watch, journal) =
             (Arc::clone(&self.weather), Arc::clone(&self.watch), self.journal.clone());
+        let recordings = self.ground.recordings.as_mut();
+        let recording = recordings.and_then(|all| all.begin(number, &self.journal));
         let modules = Arc::clone(&self.ground.modules);
         self.sim.host(format!("n{number}"), move || {
             let process = Arc::clone(&process);
-            let eye = watch.eye(&process);
+            let eye = Recorded::wrap(watch.eye(&process), recording.clone());
             let world = SimWorld {
                 process: Arc::clone(&process),
                 weather: Arc::clone(&weather),
@@ -396,7 +402,7 @@ fn after_failure(place: &Place, why: &str, now: Duration) -> Return {
 }
 
 /// The process of a node, from start to end; the host lives on until it is buried.
-async fn run(
+pub(super) async fn run(
     process: Arc<Process>,
     world: Arc<dyn World>,
     settings: Settings,

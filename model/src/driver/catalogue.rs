@@ -129,7 +129,7 @@ fn found() -> Vec<Entry> {
         entry!(
             "driver-found-install",
             "found: an election while a snapshot was being written panicked in raft-rs",
-            Bounds::to_depth(3, 12),
+            Bounds::to_depth(3, 11),
             Expected::Holds,
             |servers| Scope {
                 term_max: 2,
@@ -307,7 +307,6 @@ const EVERYTHING: &[Marks] = &[
     Marks::STATE_LOST,
     Marks::SNAPSHOT_INSTALLED,
     Marks::READ_SERVED,
-    Marks::READ_REFUSED,
     Marks::HANDED_OVER,
     Marks::TRANSFERRED,
     Marks::REPEAT_IGNORED,

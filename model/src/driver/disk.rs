@@ -192,14 +192,18 @@ impl Disk {
     }
 
     pub(super) fn words(&self, words: &mut Words) {
+        words.field("disk hard state");
         words.add(self.hard_state.term.0);
         words.add(self.hard_state.vote.map_or(0, pgraft_replica::NodeId::get));
         words.add(self.hard_state.commit.0);
+        words.field("disk log");
         words.add(self.truncated.0.0);
         words.add(self.truncated.1.0);
         words.add(self.log.len() as u64);
         self.log.values().for_each(|entry| entry.canonical(&mut |_, number| words.add(number)));
+        words.field("machine");
         self.machine.words(words);
+        words.field("durable machine");
         self.durable.words(words);
     }
 }

@@ -6,7 +6,7 @@
 //! both must do the same and come to the same state again: so whenever two ways meet, the rest of
 //! the walk tests that nothing which matters is missing from the canonical value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stateright::Model;
@@ -104,10 +104,30 @@ fn compare(
         return Err(format!("did {done}, the table says {said}"));
     }
     if walker.live.key(model.table().forget) != transition.to.key {
-        return Err("it came to another state than the table says".to_owned());
+        let other = model.table().rebuild(&transition.to);
+        return Err(format!(
+            "it came to another state than the table says: {}",
+            differences(&walker.live, &other)
+        ));
     }
     walker.way = way_on(walker.way, cause);
     Ok(())
+}
+
+/// What a replica shows in which two nodes differ.
+fn differences(one: &Live, other: &Live) -> String {
+    let numbers = |live: &Live| {
+        let mut fields: BTreeMap<&'static str, Vec<u64>> = BTreeMap::new();
+        if let Some(replica) = &live.replica {
+            replica.canonical(&mut |name, number| fields.entry(name).or_default().push(number));
+        }
+        fields
+    };
+    let (left, right) = (numbers(one), numbers(other));
+    let names: BTreeSet<&'static str> = left.keys().chain(right.keys()).copied().collect();
+    let differs = names.into_iter().filter(|name| left.get(name) != right.get(name));
+    let texts = differs.map(|name| format!("{name} {:?} {:?}", left.get(name), right.get(name)));
+    texts.collect::<Vec<String>>().join(", ")
 }
 
 /// All but the letters, as text.

@@ -125,31 +125,42 @@ impl Node {
     }
 
     fn words(&self, words: &mut Words) {
+        words.field("node");
         words.add(u64::from(self.number) << 8 | u64::from(self.starts));
+        words.field("node ends");
         words.add(u64::from(self.broken) << 1 | u64::from(self.stopped));
         self.disk.words(words);
+        words.field("queued writes");
         words.add(self.writes.len() as u64);
         for Persist { number: _, hard_state, entries, snapshot } in &self.writes {
+            words.field("queued hard states");
             let state = hard_state.unwrap_or_default();
             words.add(u64::from(hard_state.is_some()));
             words.add(state.term.0);
             words.add(state.vote.map_or(0, NodeId::get));
             words.add(state.commit.0);
+            words.field("queued entries");
             words.add(entries.len() as u64);
             entries.iter().for_each(|entry| entry.canonical(&mut |_, number| words.add(number)));
+            words.field("queued snapshots");
             words.add(snapshot.as_ref().map_or(0, |meta| meta.index.0 + 1));
         }
+        words.field("queued applies");
         words.add(self.applies.len() as u64);
         for committed in &self.applies {
             words.add(committed.entry.index.0);
+            words.field("queued tickets");
             words.add(committed.tickets.len() as u64);
             committed.tickets.iter().for_each(|ticket| words.add(ticket.0));
+            words.field("queued applies");
         }
+        words.field("sending");
         words.add(self.sending.len() as u64);
         for (to, machine) in &self.sending {
             words.add(to.get());
             machine.words(words);
         }
+        words.field("received");
         words.add(self.received.len() as u64);
         self.received.values().for_each(|machine| machine.words(words));
     }
@@ -194,15 +205,14 @@ impl Live {
         Live { node, replica: None }
     }
 
-    /// The canonical value; `forget` leaves a field of the replica out, which is a planted bug.
+    /// The canonical value; `forget` leaves a field out, which is a planted bug.
     pub(super) fn key(&self, forget: Option<&'static str>) -> Key {
-        let mut words = Words::new(u64::from(self.replica.is_some()));
+        let mut words = Words::new(u64::from(self.replica.is_some())).forgetting(forget);
         self.node.words(&mut words);
         if let Some(replica) = &self.replica {
             replica.canonical(&mut |name, number| {
-                if forget != Some(name) {
-                    words.add(number);
-                }
+                words.field(name);
+                words.add(number);
             });
         }
         words.key()

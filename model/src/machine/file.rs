@@ -1,5 +1,5 @@
-//! A machine out of a `.wasm` file as a subject. It has to be compiled first, so this needs the
-//! feature `compiler`; nothing that ships has it.
+//! A machine out of a `.wasm` file as a subject. It is compiled first: this program has a compiler,
+//! which nothing that ships has.
 
 use std::path::PathBuf;
 
@@ -20,8 +20,11 @@ pub struct MachineFile {
     #[arg(long, default_value = "")]
     pub config: String,
     /// Commands of one client in their order, separated by commas; once per client.
-    #[arg(long = "client", required = true)]
+    #[arg(long = "client", value_name = "COMMANDS", required_unless_present = "commands")]
     pub clients: Vec<String>,
+    /// The same out of a file: one client per line, after those of --client.
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
     /// A query whose answer is the same in every state.
     #[arg(long)]
     pub invariant_query: Option<String>,
@@ -37,6 +40,31 @@ pub struct MachineFile {
 }
 
 impl MachineFile {
+    /// Name of the machine.
+    ///
+    /// # Errors
+    /// When the file has none.
+    pub fn name(&self) -> Result<String, String> {
+        let stem = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        self.name.clone().or(stem).ok_or_else(|| "the machine has no name".to_owned())
+    }
+
+    /// The commands of each client.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn clients(&self) -> Result<Vec<Vec<Vec<u8>>>, String> {
+        let mut lines = self.clients.clone();
+        if let Some(path) = &self.commands {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
+            let lists = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            lines.extend(lists.map(str::to_owned));
+        }
+        let list = |line: &String| line.split(',').map(bytes).collect::<Result<_, _>>();
+        lines.iter().map(list).collect()
+    }
+
     /// Reads and compiles the module.
     ///
     /// # Errors
@@ -44,10 +72,9 @@ impl MachineFile {
     pub fn subject(&self) -> Result<Subject, String> {
         let shown = self.path.display();
         let component = std::fs::read(&self.path).map_err(|why| format!("{shown}: {why}"))?;
-        let stem = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let name = self.name.clone().or(stem).ok_or("the machine has no name")?;
-        let compiled = compile(&component).map_err(|why| format!("{shown}: {why}"))?;
-        self.of(&Module::new(&name, component, compiled))
+        let compiled = pgraft_engine::precompile(&component);
+        let compiled = compiled.map_err(|error| format!("{shown}: {error:#}"))?;
+        self.of(&Module::new(&self.name()?, component, compiled))
     }
 
     /// The subject of a module that is compiled already.
@@ -55,10 +82,9 @@ impl MachineFile {
     /// # Errors
     /// In words.
     pub fn of(&self, module: &Module) -> Result<Subject, String> {
-        let list = |client: &String| client.split(',').map(bytes).collect::<Result<_, _>>();
-        let clients = self.clients.iter().map(list).collect::<Result<Vec<Vec<_>>, _>>()?;
         let config = bytes(&self.config)?;
-        let subject = Subject::new(module, &config, clients).map_err(|fault| fault.to_string())?;
+        let subject =
+            Subject::new(module, &config, self.clients()?).map_err(|fault| fault.to_string())?;
         let invariant = match &self.invariant_query {
             None => Invariant::None,
             Some(query) => {
@@ -69,16 +95,6 @@ impl MachineFile {
         let subject = subject.with_invariant(invariant).repeating(self.repeats);
         Ok(if self.alone { subject.alone() } else { subject })
     }
-}
-
-#[cfg(feature = "compiler")]
-fn compile(component: &[u8]) -> Result<Vec<u8>, String> {
-    pgraft_engine::precompile(component).map_err(|error| format!("{error:#}"))
-}
-
-#[cfg(not(feature = "compiler"))]
-fn compile(_component: &[u8]) -> Result<Vec<u8>, String> {
-    Err("this program was built without the feature `compiler`".to_owned())
 }
 
 /// Bytes as they are written on a command line.

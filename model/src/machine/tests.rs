@@ -26,6 +26,7 @@ fn counter(clients: &[&str], query: &str) -> Report {
         name: None,
         config: String::new(),
         clients: clients.iter().map(|client| (*client).to_owned()).collect(),
+        commands: None,
         invariant_query: Some(query.to_owned()),
         expect: Some("0x0000000000000000".to_owned()),
         repeats: 1,
@@ -58,6 +59,7 @@ fn a_file_that_is_no_module_is_refused() {
         name: None,
         config: String::new(),
         clients: vec!["a".to_owned()],
+        commands: None,
         invariant_query: None,
         expect: None,
         repeats: 0,
@@ -66,27 +68,4 @@ fn a_file_that_is_no_module_is_refused() {
     assert!(file.subject().unwrap_err().contains("exist.wasm"));
     let odd = MachineFile { clients: vec!["0x123".to_owned()], ..file };
     assert!(odd.of(&Module::built_in("kv")).unwrap_err().contains("even number"));
-}
-
-/// `cargo test -p pgraft-model --features compiler`.
-#[cfg(feature = "compiler")]
-#[test]
-fn a_file_is_compiled_and_checked() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("counter.wasm");
-    let counter = pgraft_bundle::test_modules().iter().find(|module| module.name == "counter");
-    std::fs::write(&path, counter.unwrap().component).unwrap();
-    let file = MachineFile {
-        path,
-        name: None,
-        config: String::new(),
-        clients: vec!["a,b".to_owned(), "a".to_owned()],
-        invariant_query: None,
-        expect: None,
-        repeats: 1,
-        alone: false,
-    };
-    let report = check("counter", file.subject().unwrap(), &Bounds::everything(0));
-    print!("{report}");
-    report.verdict(Expected::Holds).unwrap();
 }

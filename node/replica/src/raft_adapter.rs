@@ -428,8 +428,10 @@ impl Raft {
 
 impl Raft {
     /// Not in it: the randomised timeout, which is set before each tick that asks for it; the
-    /// ticks since the last heartbeat, always 0 with one tick between heartbeats; and the window
-    /// of appends in flight except whether it is full.
+    /// ticks since the last heartbeat, always 0 with one tick between heartbeats; the window of
+    /// appends in flight except whether it is full; what peers have committed, which is kept and
+    /// never asked for; requested snapshots, which there are none of; and what follows from the
+    /// configuration and the replica's own applied index.
     pub(crate) fn canonical(&self, notes: &mut Notes<'_>) {
         let raft = &self.node.raft;
         notes.number("term", raft.term);
@@ -439,8 +441,6 @@ impl Raft {
         notes.number("transfer target", raft.lead_transferee.unwrap_or(0));
         notes.number("pending conf", raft.pending_conf_index);
         notes.number("election elapsed", raft.election_elapsed as u64);
-        notes.flag("promotable", raft.promotable());
-        notes.number("request snapshot", raft.pending_request_snapshot);
         notes.count("uncommitted bytes", raft.uncommitted_size());
         notes.messages("unsent", messages_in(raft.msgs.clone()).iter());
         notes.conf("raft conf", &conf_state_in(&raft.prs().conf().to_conf_state()));
@@ -454,7 +454,6 @@ impl Raft {
         let log = &self.node.raft.raft_log;
         notes.number("committed", log.committed);
         notes.number("persisted", log.persisted);
-        notes.number("raft applied", log.applied);
         notes.number("unstable", log.unstable.offset);
         let unstable: Vec<Entry> = log.unstable.entries.iter().cloned().map(entry_in).collect();
         notes.entries("unstable", unstable.iter());
@@ -488,7 +487,6 @@ impl Raft {
             notes.number("pending snapshot", progress.pending_request_snapshot);
             notes.flag("recent active", progress.recent_active);
             notes.flag("window full", progress.ins.full());
-            notes.number("peer committed", progress.committed_index);
         }
     }
 

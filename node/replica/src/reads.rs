@@ -133,9 +133,8 @@ impl Reads {
         self.attempts = 0;
     }
 
-    /// Deadlines as ticks that are left.
+    /// Deadlines as ticks that are left. The nonce is the configuration's.
     pub(crate) fn canonical(&self, now: u64, notes: &mut Notes<'_>) {
-        notes.number("read nonce", self.nonce);
         notes.number("read sequence", self.sequence);
         notes.count("reads", self.waiting.len());
         for (ticket, deadline) in &self.waiting {

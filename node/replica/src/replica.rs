@@ -556,11 +556,10 @@ impl Replica {
         peers
     }
 
-    /// What is being applied, and the hard states, for [`crate::canonical`].
+    /// What is being applied, and the hard states, for [`crate::canonical`]. What is not applied
+    /// yet are the entries of the log up to `dispatched`.
     pub(crate) fn canonical_work(&self, notes: &mut Notes<'_>) {
         notes.number("dispatched", self.dispatched.0);
-        notes.count("unapplied", self.unapplied.len());
-        notes.count("unapplied", self.unapplied_bytes);
         notes.hard_state("hard state", &self.hard_state);
         notes.hard_state("written", &self.written);
     }

@@ -60,6 +60,10 @@ struct Given {
     /// error, warn, info, debug or trace.
     #[arg(long, env = "PGRAFT_LOG_LEVEL")]
     log_level: Option<String>,
+    /// Record everything the replica takes and gives in this file, for `pgraft-chaos replay`. It
+    /// grows with the log up to 4 GiB and holds all commands: made for tests and for bug reports.
+    #[arg(long, env = "PGRAFT_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -135,6 +139,7 @@ fn settings(arguments: &Arguments) -> Result<Settings, Error> {
     if let Some(dir) = given.data_dir.as_ref().or(file.data_dir.as_ref()) {
         settings.data_dir.clone_from(dir);
     }
+    settings.record = given.record.as_ref().or(file.record.as_ref()).cloned();
     settings.socket = settings.data_dir.join("pgraft.sock");
     settings.validate().map_err(|error| Error::Other(error.to_string()))?;
     Ok(settings)

@@ -46,7 +46,7 @@ impl Cluster {
         Cluster::start_with(count, &[])
     }
 
-    /// The same, with more flags for every node.
+    /// The same, with more flags for every node; `{dir}` in one is the node's data directory.
     pub(crate) fn start_with(count: usize, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::assemble(count, flags);
         (0..count).for_each(|at| cluster.boot(at));
@@ -149,7 +149,7 @@ impl Node {
             .args(["--initial-cluster", members, "--initial-cluster-state", state])
             .arg("--data-dir")
             .arg(&self.dir)
-            .args(flags)
+            .args(flags.iter().map(|flag| flag.replace("{dir}", &self.dir.display().to_string())))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -8,5 +8,6 @@
 mod cluster;
 mod membership;
 mod minority;
+mod recording;
 mod refusals;
 mod survival;

@@ -11,8 +11,9 @@ struct Wall {
 }
 
 const IO: [&str; 6] = ["tokio", "rusqlite", "wasmtime", "rand", "getrandom", "libc"];
-const WALLS: [Wall; 6] = [
+const WALLS: [Wall; 7] = [
     Wall { manifest: "node/replica/Cargo.toml", without: &IO },
+    Wall { manifest: "node/replay/Cargo.toml", without: &IO },
     Wall { manifest: "statemachines/sdk/Cargo.toml", without: &IO },
     Wall { manifest: "statemachines/kv/Cargo.toml", without: &IO },
     Wall { manifest: "statemachines/membership/Cargo.toml", without: &IO },

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::case::Case;
-use crate::history::{Emitted, Watch, Watched, What};
+use crate::history::{Emitted, Fact, Watch, Watched, What};
 use crate::verdict::Verdict;
 
 /// What a watcher of a machine was told from one beginning on.
@@ -59,7 +59,50 @@ pub fn check(case: &Case<'_>) -> Option<Verdict> {
         let stretches = stretches.filter(|stretch| !stretch.told.is_empty()).count();
         Verdict::pass(format!("{stretches} watchers were told {told} events in order"))
     };
-    Some(wrong.unwrap_or_else(right))
+    Some(wrong.or_else(|| unpublished(case)).unwrap_or_else(right))
+}
+
+/// Revisions of a store that nobody was told an event of: each has at least one. Trusts no machine:
+/// only what clients were told, and what the log emitted.
+fn unpublished(case: &Case<'_>) -> Option<Verdict> {
+    let mut told: BTreeMap<&str, BTreeMap<u64, u64>> = BTreeMap::new();
+    for operation in case.operations.iter().filter(|operation| operation.is_command()) {
+        let Some(done) = operation.done() else { continue };
+        for fact in &done.facts {
+            if let Fact::Revision { revision } = fact {
+                let revisions = told.entry(&operation.invoke.machine).or_default();
+                let newest = revisions.entry(done.index).or_default();
+                *newest = (*newest).max(*revision);
+            }
+        }
+    }
+    told.into_iter().find_map(|(machine, revisions)| {
+        let places: Vec<(u64, u64)> = revisions.into_iter().collect();
+        let ends = places.first().zip(places.last()).map(|(first, last)| [*first, *last]);
+        let pairs = places.windows(2).map(|pair| [pair[0], pair[1]]).chain(ends);
+        pairs.filter_map(|pair| too_few(case, machine, pair)).next()
+    })
+}
+
+/// Whether between two places in the log there were more revisions than events.
+fn too_few(case: &Case<'_>, machine: &str, pair: [(u64, u64); 2]) -> Option<Verdict> {
+    let [(from, before), (to, after)] = pair;
+    let entries = case.log.entries.range(from..=to);
+    let whole = entries.clone().count() as u64 == to - from + 1;
+    if !whole || entries.clone().any(|(_, entry)| entry.tells_nothing()) {
+        return None;
+    }
+    // Which commands of the first entry came before is not looked at: its events count too.
+    let events = entries.flat_map(|(_, entry)| &entry.events);
+    let published = events.filter(|event| event.machine == machine).count() as u64;
+    let changed = after.saturating_sub(before);
+    let says = || {
+        format!(
+            "{machine} went {changed} revisions on from index {from} to {to}, \
+             and published {published} events"
+        )
+    };
+    (changed > published).then(|| Verdict::fail(says(), Vec::new()))
 }
 
 /// Whether the log tells what this entry emitted.

@@ -23,6 +23,8 @@ struct Step {
     at: Option<(u64, u32)>,
     called: usize,
     taken: Taken,
+    /// Somebody heard the answer.
+    told: bool,
     what: What,
 }
 
@@ -44,6 +46,9 @@ pub fn check(case: &Case<'_>, slack_ms: u64) -> Option<Verdict> {
     }
     if !case.log.whole {
         return Some(Verdict::unknown("leases end by the log's time, which the history lacks"));
+    }
+    if let Some(verdict) = leases.iter().find_map(|(lease, steps)| revived(case, *lease, steps)) {
+        return Some(verdict);
     }
     let keys = Keys::of(case);
     let mut looked = 0u64;
@@ -67,6 +72,31 @@ pub fn check(case: &Case<'_>, slack_ms: u64) -> Option<Verdict> {
         }
     }
     Some(Verdict::pass(format!("{} leases, {looked} reads of their keys", leases.len())))
+}
+
+/// A keep-alive that gave a lease time although it was over. Within a term that is exact: the log's
+/// time decides, and nothing else gives a lease time.
+fn revived(case: &Case<'_>, lease: i64, steps: &[Step]) -> Option<Verdict> {
+    let mut lives: Vec<((u64, u32), u64)> = Vec::new();
+    for step in steps.iter().filter(|step| step.taken != Taken::No) {
+        let What::Lives(ttl_ms) = step.what else { continue };
+        // What nobody heard of may have given it time.
+        let certain = step.told && step.taken == Taken::Yes;
+        lives.push((step.at.filter(|_| certain)?, ttl_ms));
+    }
+    lives.sort_unstable();
+    for pair in lives.windows(2) {
+        let [(one, ttl_ms), (other, _)] = pair else { continue };
+        let deadline_ms = case.log.time_ms(one.0)? + ttl_ms;
+        let over_ms = case.log.time_ms(other.0)?.saturating_sub(deadline_ms);
+        let is_one_term = case.log.term(one.0) == case.log.term(other.0);
+        if over_ms > 0 && is_one_term {
+            let (from, to) = (one.0, other.0);
+            let says = format!("lease {lease} of index {from} revived at {to}, {over_ms} ms late");
+            return Some(Verdict::fail(says, Vec::new()));
+        }
+    }
+    None
 }
 
 fn leases(case: &Case<'_>) -> Leases {
@@ -107,7 +137,8 @@ fn leases(case: &Case<'_>) -> Leases {
 
 fn step(case: &Case<'_>, operation: &Operation<'_>, what: What) -> Step {
     let taken = case.took_effect(operation);
-    Step { at: case.place(operation), called: operation.called, taken, what }
+    let (at, told) = (case.place(operation), operation.done().is_some());
+    Step { at, called: operation.called, taken, told, what }
 }
 
 impl Step {

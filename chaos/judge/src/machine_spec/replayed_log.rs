@@ -18,7 +18,7 @@ use pgraft_replica::body::Body;
 
 use super::reply;
 use super::sessions::{Known, Sessions};
-use crate::history::{Committed, Emitted, Reply};
+use crate::history::{Committed, Digest, Emitted, Reply};
 use crate::verdict::Verdict;
 
 /// The kind of effect that a configuration change carries out.
@@ -508,6 +508,22 @@ impl ReplayedLog {
                 Ok(())
             }
         }
+    }
+
+    /// Compares what a replica's tables came to with the rows. The rows of the host are its own.
+    ///
+    /// # Errors
+    /// [`Difference::Digest`].
+    pub fn compare_replica(&mut self, told: &Digest) -> Result<(), Difference> {
+        let (Ok(number), Ok(found)) =
+            (told.machine.parse::<u32>(), u128::from_str_radix(&told.digest, 16))
+        else {
+            return Ok(());
+        };
+        if told.index > self.last() {
+            return Ok(());
+        }
+        self.compare(told.index, told.index, &[(number, found)])
     }
 
     /// Compares a leader's digests with the rows.

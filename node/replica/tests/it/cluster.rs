@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use pgraft_replay::Recorder;
 use pgraft_replica::invariants::{self, Leaders, Ledger, LogShape};
 use pgraft_replica::{
     Committed, ConfChange, ConfChangeKind, ConfState, Config, Effects, Fetch, Index, Input, Keep,
@@ -64,6 +65,8 @@ pub(crate) struct Cluster {
     /// State of the machine by index: equal on all replicas.
     chains: BTreeMap<Index, u64>,
     pub(crate) trace: String,
+    /// What every node takes and gives, for the replay oracle; when wanted.
+    pub(crate) recorders: Option<BTreeMap<u64, Recorder>>,
     next_ticket: u64,
     /// Entries below the applied index that a restart loads.
     pub(crate) tail_older: u64,
@@ -75,6 +78,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// `voters` nodes with ids from 1, not started an election yet.
     pub(crate) fn new(seed: u64, voters: u64) -> Cluster {
+        Cluster::assemble(seed, voters, None)
+    }
+
+    /// The same, with all that the replicas take and give recorded.
+    pub(crate) fn recorded(seed: u64, voters: u64) -> Cluster {
+        Cluster::assemble(seed, voters, Some(BTreeMap::new()))
+    }
+
+    fn assemble(seed: u64, voters: u64, recorders: Option<BTreeMap<u64, Recorder>>) -> Cluster {
         let conf = ConfState { voters: (1..=voters).map(id).collect(), ..ConfState::default() };
         let mut cluster = Cluster {
             seed,
@@ -87,6 +99,7 @@ impl Cluster {
             ledger: Ledger::default(),
             chains: BTreeMap::new(),
             trace: String::new(),
+            recorders,
             next_ticket: 0,
             tail_older: 0,
             fixed_voters: None,
@@ -167,9 +180,11 @@ impl Cluster {
             heartbeat_ticks: HEARTBEAT_TICKS,
             keep: Keep::default(),
         };
-        let replica = Replica::new(config, node.disk.restored(older));
+        let restored = node.disk.restored(older);
+        let replica = Replica::new(config.clone(), restored.clone());
         node.replica = Some(replica.expect("a correct disk is accepted"));
         node.stop = None;
+        self.recorder(number, |recorder| recorder.started(&config, &restored));
     }
 
     /// Power loss: the first `writes` of the queued ones are durable, the others never were;
@@ -195,10 +210,24 @@ impl Cluster {
 
     /// One step of one replica, its effects queued and all invariants checked.
     pub(crate) fn step(&mut self, number: u64, input: Input) {
-        let Some(replica) = self.node(number).replica.as_mut() else { return };
+        if !self.is_up(number) {
+            return;
+        }
+        self.recorder(number, |recorder| recorder.stepping(&input));
+        let replica = self.node(number).replica.as_mut().expect("it is up");
         let effects = replica.step(input);
+        if self.recorders.is_some() {
+            let view = self.view(number);
+            self.recorder(number, |recorder| recorder.stepped(&effects, &view));
+        }
         self.take(number, effects);
         self.check(number);
+    }
+
+    fn recorder(&mut self, number: u64, record: impl FnOnce(&mut Recorder)) {
+        if let Some(recorders) = &mut self.recorders {
+            record(recorders.entry(number).or_insert_with(Recorder::new));
+        }
     }
 
     fn take(&mut self, number: u64, effects: Effects) {

@@ -108,7 +108,7 @@ fn unwritten_entries_are_gone_after_a_crash_and_come_again() {
 #[test]
 fn commit_index_is_durable_with_the_entries_behind_it() {
     let mut cluster = Cluster::led(31, 3);
-    let ticket = cluster.change(1, &[(pgraft_replica::ConfChangeKind::AddLearner, 4)]);
+    let ticket = cluster.change(1, &[(AddLearner, 4)]);
     cluster.settle();
     let changed = cluster.assert_applied(ticket);
     cluster.propose(1, b"behind it");
@@ -227,7 +227,7 @@ fn transfer_moves_leadership_at_once() {
 fn transfer_that_cannot_start_is_refused() {
     let mut cluster = Cluster::led(12, 3);
     cluster.join(4);
-    cluster.change(1, &[(pgraft_replica::ConfChangeKind::AddLearner, 4)]);
+    cluster.change(1, &[(AddLearner, 4)]);
     let early = cluster.transfer(1, Some(2));
     assert!(matches!(cluster.assert_refused(early), Refusal::Transfer(why)
         if why.contains("configuration change")));

@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod membership;
 mod pitfalls;
+mod replay;
 mod schedules;
 mod scripts;
 mod wire;

@@ -2,7 +2,7 @@
 //! partitions, transfers, stalled disks and changing members, with all invariants checked after
 //! each step. In the end the faults stop, and the cluster must come to agree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgraft_replica::{ConfChangeKind, Index, Input, Message, MessageKind, Role, Stop};
 
@@ -47,9 +47,13 @@ struct Schedule {
 
 impl Schedule {
     fn new(seed: u64, with_conf: bool) -> Schedule {
+        Schedule::of(seed, with_conf, Cluster::new)
+    }
+
+    fn of(seed: u64, with_conf: bool, make: fn(u64, u64) -> Cluster) -> Schedule {
         let mut dice = Dice::new(seed);
         let voters = 3 + 2 * (dice.next() % 2);
-        let mut cluster = Cluster::new(seed, voters);
+        let mut cluster = make(seed, voters);
         if with_conf {
             for number in voters + 1..=NODES_MAX {
                 cluster.join(number);
@@ -316,6 +320,18 @@ impl Schedule {
         self.seen.refused += count("refuses");
         self.seen.fetches += count("fetches");
     }
+}
+
+/// A schedule's recordings, by node.
+pub(crate) fn recordings(seed: u64, with_conf: bool) -> BTreeMap<u64, Vec<u8>> {
+    let mut schedule = Schedule::of(seed, with_conf, Cluster::recorded);
+    schedule.run();
+    let recorders = schedule.cluster.recorders.expect("it was recorded");
+    let end = |(number, mut recorder): (u64, pgraft_replay::Recorder)| {
+        recorder.ended("the schedule is over");
+        (number, recorder.take())
+    };
+    recorders.into_iter().map(end).collect()
 }
 
 fn run_all(first_seed: u64, with_conf: bool) {

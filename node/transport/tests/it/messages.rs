@@ -283,6 +283,11 @@ async fn a_stranger_is_let_in_once_it_is_a_member() {
         _ => None,
     });
     assert_eq!(refused.await, (id(1), Refusal::UnknownNode));
+    let came = one.until(|event| match event {
+        Event::Stranger(who) => Some(who),
+        _ => None,
+    });
+    assert_eq!(came.await, id(2));
     one.transport.set_peers(BTreeMap::from([(id(2), peer("two:2", 2))]));
     two.connected(1).await;
     two.transport.send(append(2, 1, 2));

@@ -1,0 +1,60 @@
+//! A node of another cluster that knows ours by its addresses: whoever copied a settings file and
+//! changed the token only. It calls itself by the name of one of ours, and founds its own cluster
+//! with the others; nobody may let it in. Not here: our own nodes.
+
+use std::sync::Arc;
+
+use pgraft_host::Applied;
+use pgraft_node::settings::Settings;
+use pgraft_node::world::Observer;
+use pgraft_replica::{Config, Effects, Index, Input, Replica, Restored};
+
+use crate::sim::cluster::{Cluster, run};
+use crate::sim::process::Process;
+use crate::sim::world::{PEER_PORT, SimWorld};
+
+/// Hosts of strangers are numbered from here; no place has such a number.
+const STRANGERS: u64 = 900;
+
+/// What a stranger does is nobody's business, as long as it does it alone.
+struct NoEye;
+
+impl Observer for NoEye {
+    fn started(&self, _config: &Config, _restored: &Restored) {}
+
+    fn stepped(&self, _input: &Input, _effects: &Effects, _replica: &Replica) {}
+
+    fn applied(&self, _applied: &[Applied], _digests: &(Index, Vec<(u32, u128)>)) {}
+}
+
+/// Starts a stranger that takes itself for the node at `place` of a cluster of `nodes`.
+pub(super) fn start(cluster: &mut Cluster, place: u64, nodes: u64) {
+    let number = STRANGERS + place;
+    let members = (1..=nodes).map(|other| match other == place {
+        true => format!("n{place}={}", Cluster::address(number)),
+        false => format!("n{other}={}", Cluster::address(other)),
+    });
+    let settings = Settings {
+        name: format!("n{place}"),
+        initial_cluster_token: "another".to_owned(),
+        listen_address: format!("0.0.0.0:{PEER_PORT}"),
+        initial_cluster: members.collect::<Vec<_>>().join(","),
+        initial_cluster_state: "new".to_owned(),
+        data_dir: cluster.ground.folder.join(format!("stranger-{place}")),
+        ..cluster.ground.template.clone()
+    };
+    let process = Arc::new(Process::new(number, cluster.ground.seed));
+    process.set_job_ms_max(cluster.ground.disk_ms_max);
+    let (weather, journal) = (Arc::clone(&cluster.weather), cluster.journal.clone());
+    let modules = Arc::clone(&cluster.ground.modules);
+    cluster.sim.host(format!("n{number}"), move || {
+        let process = Arc::clone(&process);
+        let world = SimWorld {
+            process: Arc::clone(&process),
+            weather: Arc::clone(&weather),
+            observer: Arc::new(NoEye),
+            modules: Arc::clone(&modules),
+        };
+        run(process, Arc::new(world), settings.clone(), journal.clone())
+    });
+}
