@@ -40,6 +40,7 @@ fn lines(scenario: &Scenario, seed: Seed, plan: &Plan, subject: Option<&Subject>
         history: None,
         logs: true,
         subject,
+        record: None,
     };
     let outcome = run(&case).expect("the simulator runs");
     let event = |event| serde_json::to_string(event).expect("events are JSON");
