@@ -102,3 +102,11 @@ fn a_change_of_leader_gives_the_full_time_once_more() {
     until(&mut story, 18_000);
     passes(there(story), "leases");
 }
+
+#[test]
+fn canary_a_lease_revived_by_a_keep_alive() {
+    let mut story = leased();
+    until(&mut story, 12_000);
+    keep(&mut story, 10_000);
+    refused(there(story), "leases", "revived");
+}
