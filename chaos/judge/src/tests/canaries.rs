@@ -336,7 +336,7 @@ fn canary_revisions_without_events() {
             entry.events.clear();
         }
     }
-    refused(story, "event order", "published 1 events");
+    refused(story, "event order", "and published 0 events");
 }
 
 /// A watcher that begins anew is looked at from there on; events of an entry whose outcomes are
