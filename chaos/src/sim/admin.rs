@@ -79,6 +79,12 @@ impl Changes {
         }
     }
 
+    /// Whether the member of this name is being added right now.
+    pub(super) fn is_adding(&self, wanted: &str) -> bool {
+        let under_way = self.under_way.borrow();
+        matches!(&*under_way, Some(Change::Add { name, .. }) if name == wanted)
+    }
+
     /// What is asked for and not done yet, for people.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let under_way = self.under_way.borrow();

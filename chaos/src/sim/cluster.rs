@@ -17,7 +17,7 @@ use pgraft_sim_disk::Image;
 
 use crate::seed::Seed;
 use crate::sim::journal::Journal;
-use crate::sim::process::{Condition, Process};
+use crate::sim::process::{Condition, LastRites, Process};
 use crate::sim::recorded::{Recorded, Recordings};
 use crate::sim::roster::Roster;
 use crate::sim::watch::Watch;
@@ -62,6 +62,8 @@ pub(super) struct Place {
     up_since: Duration,
     /// Its disk is not to be trusted: what it says when it ends is no surprise.
     pub(super) damaged: bool,
+    /// Its disk is empty: what the operator does about it is decided already.
+    pub(super) wiped: bool,
     /// Older copies of its disk.
     pub(super) images: Vec<Image>,
     generation: u32,
@@ -194,6 +196,7 @@ impl Cluster {
             failures: 0,
             up_since: self.now(),
             damaged: false,
+            wiped: false,
             images: Vec::new(),
             generation: 0,
         };
@@ -271,6 +274,7 @@ impl Cluster {
         let place = self.places.get_mut(&number).expect("a number of a place");
         let process = Arc::clone(&place.process);
         process.disk.freeze();
+        process.fall_silent();
         self.sim.crash(format!("n{number}"));
         if place.power {
             process.disk.power_loss();
@@ -352,7 +356,7 @@ impl Cluster {
         let place = self.places.get_mut(&number).expect("a number of a place");
         place.generation = generation;
         place.process.disk.restore(&Image::default());
-        place.damaged = false;
+        (place.damaged, place.wiped) = (false, false);
         place.failures = 0;
         place.images.clear();
         *place.settings.borrow_mut() = settings;
@@ -387,7 +391,8 @@ impl Cluster {
 /// How a node goes on that ended with a failure.
 fn after_failure(place: &Place, why: &str, now: Duration) -> Return {
     let worn_out = place.damaged && place.failures >= DAMAGED_FAILURES_MAX;
-    if worn_out || (place.damaged && HOPELESS.iter().any(|text| why.contains(text))) {
+    let hopeless = place.damaged && HOPELESS.iter().any(|text| why.contains(text));
+    if !place.wiped && (worn_out || hopeless) {
         Return::Replaced
     } else if place.failures > FAILURES_MAX {
         Return::WhenAsked
@@ -403,6 +408,7 @@ pub(super) async fn run(
     settings: Settings,
     journal: Journal,
 ) -> turmoil::Result {
+    let _rites = LastRites(Arc::clone(&process));
     let stopping = process.boot();
     let node = async move {
         let node = PgraftNode::run_in(world, settings, Arc::new(NoBoard), stopping);

@@ -32,6 +32,9 @@ pub(super) struct Nemesis {
     wants_images: bool,
     /// Places whose node came back with an older disk, and when the operator takes it away.
     distrusted: BTreeMap<u64, Duration>,
+    /// Places with an empty disk, and the name under which their node is added: it starts when
+    /// the old member is gone.
+    renewed: BTreeMap<u64, String>,
 }
 
 /// A fault that has begun.
@@ -62,6 +65,7 @@ impl Nemesis {
             last_image: Duration::ZERO,
             wants_images,
             distrusted: BTreeMap::new(),
+            renewed: BTreeMap::new(),
         }
     }
 
@@ -125,6 +129,14 @@ impl Nemesis {
                 self.replace(cluster, place);
             }
         }
+        let changes = &self.changes;
+        self.renewed.retain(|place, name| {
+            let starts = changes.is_adding(name);
+            if starts {
+                cluster.start(*place);
+            }
+            !starts
+        });
     }
 
     /// Who wrote to the wrong place dies before it writes much more.
@@ -273,6 +285,9 @@ impl Nemesis {
                 }
             }
             Fault::RemoveNode { .. } => {
+                if self.renewed.remove(&place).is_some() {
+                    cluster.keep_down(place, Return::Never);
+                }
                 cluster.give_up_unless_joined(place);
                 self.changes.push(Change::Remove { address: Cluster::address(place) });
             }
@@ -325,7 +340,7 @@ impl Nemesis {
             return;
         }
         let node = cluster.places.get_mut(&place).expect("resolved to a place");
-        node.damaged = true;
+        (node.damaged, node.wiped) = (true, true);
         node.process.disk.restore(&Image::default());
         cluster.wipe_markers(place).expect("the folder of a node that has run is there");
     }
@@ -392,7 +407,7 @@ impl Nemesis {
         let address = Cluster::address(place);
         self.changes.push(Change::Remove { address: address.clone() });
         let name = cluster.renew(place);
+        self.renewed.insert(place, name.clone());
         self.changes.push(Change::Add { name, address, mark: "node_rejoined" });
-        cluster.start(place);
     }
 }

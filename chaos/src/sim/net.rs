@@ -22,7 +22,7 @@ use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::plan::Point;
-use crate::sim::process::Process;
+use crate::sim::process::{End, Process};
 use crate::sim::weather::{Fate, Weather};
 
 /// Data may stay unacknowledged this long before a connection breaks (`TCP_USER_TIMEOUT`).
@@ -54,10 +54,11 @@ impl PeerNet {
             to: peer,
             weather: Arc::clone(&self.weather),
             process: Arc::clone(&self.process),
-            write,
+            write: End::new(write, &self.process),
         };
         tokio::spawn(line.carry(queue, broken));
         let process = Arc::clone(&self.process);
+        let read = End::new(read, &process);
         PeerStream { read, frames, unfinished: BytesMut::new(), is_broken, process }
     }
 
@@ -105,7 +106,7 @@ impl Net for PeerNet {
 
 /// A connection between two nodes.
 pub(super) struct PeerStream {
-    read: OwnedReadHalf,
+    read: End<OwnedReadHalf>,
     frames: UnboundedSender<Bytes>,
     unfinished: BytesMut,
     is_broken: watch::Receiver<bool>,
@@ -125,7 +126,7 @@ impl AsyncRead for PeerStream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check()?;
-        Pin::new(&mut self.read).poll_read(context, into)
+        Pin::new(self.read.get()).poll_read(context, into)
     }
 }
 
@@ -170,7 +171,7 @@ struct Line {
     to: u64,
     weather: Arc<Weather>,
     process: Arc<Process>,
-    write: OwnedWriteHalf,
+    write: End<OwnedWriteHalf>,
 }
 
 impl Line {
@@ -213,7 +214,7 @@ impl Line {
                 }
             }
             for frame in sending {
-                if self.process.is_dead() || self.write.write_all(&frame).await.is_err() {
+                if self.process.is_dead() || self.write.get().write_all(&frame).await.is_err() {
                     broken.send_replace(true);
                     return;
                 }
@@ -251,26 +252,58 @@ fn damaged(frame: &Bytes, bit: u64) -> Bytes {
 
 /// Where clients of a node come in: no weather, the clients are on the node's side of every cut.
 #[derive(Clone)]
-pub(super) struct ClientNet;
+pub(super) struct ClientNet(pub(super) Arc<Process>);
 
 impl Net for ClientNet {
-    type Stream = TcpStream;
+    type Stream = ClientStream;
     type Listener = TcpListener;
 
-    async fn connect(&self, address: &str) -> io::Result<TcpStream> {
-        TcpStream::connect(address).await
+    async fn connect(&self, address: &str) -> io::Result<ClientStream> {
+        let stream = TcpStream::connect(address).await?;
+        Ok(ClientStream(End::new(stream, &self.0)))
     }
 
     async fn bind(&self, address: &str) -> io::Result<TcpListener> {
         TcpListener::bind(address).await
     }
 
-    async fn accept(&self, listener: &mut TcpListener) -> io::Result<(TcpStream, String)> {
+    async fn accept(&self, listener: &mut TcpListener) -> io::Result<(ClientStream, String)> {
         let (stream, from) = listener.accept().await?;
-        Ok((stream, from.to_string()))
+        Ok((ClientStream(End::new(stream, &self.0)), from.to_string()))
     }
 
     fn local_addr(&self, listener: &TcpListener) -> io::Result<String> {
         Ok(listener.local_addr()?.to_string())
+    }
+}
+
+/// A connection with a client.
+pub(super) struct ClientStream(End<TcpStream>);
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get()).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get()).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get()).poll_shutdown(context)
     }
 }

@@ -1,8 +1,9 @@
 //! One simulated process: whether it lives, is stopped or is dead, what its clocks show, and the
 //! points at which it can die. Not here: what runs in it, and the disk it leaves behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -37,6 +38,51 @@ pub(super) struct Process {
     pub(super) disk: SimDisk,
     dead: AtomicBool,
     inner: Mutex<Inner>,
+    /// Ends of connections so far; the next number.
+    ends: AtomicU64,
+    /// Ends that the process held when it died, until they are closed.
+    left_open: Mutex<BTreeMap<u64, Box<dyn Send>>>,
+}
+
+/// One end of a connection. The tasks of a dead process are dropped in an order that nobody
+/// decides (tokio's, by numbers that count through the whole program), and every end that closes
+/// is a message on the network: so a dead process closes its ends later, in the order in which
+/// they were made.
+pub(super) struct End<T: Send + 'static> {
+    end: Option<T>,
+    number: u64,
+    process: Arc<Process>,
+}
+
+impl<T: Send + 'static> End<T> {
+    /// A new end, held by `process`.
+    pub(super) fn new(end: T, process: &Arc<Process>) -> End<T> {
+        let number = process.ends.fetch_add(1, Ordering::Relaxed);
+        End { end: Some(end), number, process: Arc::clone(process) }
+    }
+
+    /// The end itself.
+    pub(super) fn get(&mut self) -> &mut T {
+        self.end.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl<T: Send + 'static> Drop for End<T> {
+    fn drop(&mut self) {
+        if let (Some(end), true) = (self.end.take(), self.process.is_dead()) {
+            self.process.left_open().insert(self.number, Box::new(end));
+        }
+    }
+}
+
+/// Closes what a dead process left open. Held by the first future of a host, which is dropped last.
+pub(super) struct LastRites(pub(super) Arc<Process>);
+
+impl Drop for LastRites {
+    fn drop(&mut self) {
+        let ends = std::mem::take(&mut *self.0.left_open());
+        drop(ends);
+    }
 }
 
 struct Inner {
@@ -102,7 +148,18 @@ impl Process {
                 chance: seed.stream("chance"),
                 stop: None,
             }),
+            ends: AtomicU64::new(0),
+            left_open: Mutex::default(),
         }
+    }
+
+    fn left_open(&self) -> MutexGuard<'_, BTreeMap<u64, Box<dyn Send>>> {
+        self.left_open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whatever it still does is done by a dead one.
+    pub(super) fn fall_silent(&self) {
+        self.dead.store(true, Ordering::Relaxed);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

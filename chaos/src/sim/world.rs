@@ -50,7 +50,7 @@ impl World for SimWorld {
     }
 
     fn clients(&self) -> (AnyNet, String) {
-        (AnyNet::new(ClientNet), format!("0.0.0.0:{CLIENT_PORT}"))
+        (AnyNet::new(ClientNet(Arc::clone(&self.process))), format!("0.0.0.0:{CLIENT_PORT}"))
     }
 
     fn wall_ms(&self) -> u64 {
