@@ -309,7 +309,8 @@ impl Stage {
             let condition = node.process.condition();
             match views.get(place) {
                 Some(view) => says.push(format!(
-                    "n{place} is {condition:?} as {}: {:?} of {:?} in term {}, applied {} of {last}",
+                    "n{place} is {condition:?} as {}: {:?} of {:?} in term {}, \
+                     applied {} of {last}",
                     view.id, view.role, view.leader, view.term, view.applied
                 )),
                 None if cluster.is_there(*place) => {
