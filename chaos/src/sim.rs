@@ -198,9 +198,7 @@ impl Stage {
         };
         let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
         cluster.form(scenario.nodes);
-        for place in 1..=scenario.node.strangers {
-            stranger::start(&mut cluster, place, scenario.nodes);
-        }
+        stranger::start(&mut cluster, scenario.node.strangers, scenario.nodes);
         let changes = Rc::new(Changes::default());
         let shared = Rc::new(Shared {
             workload: RefCell::new(workload),

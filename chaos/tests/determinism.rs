@@ -16,7 +16,7 @@ use pgraft_host::Place;
 use pgraft_node::modules::Modules;
 
 /// Simulated milliseconds of faults: short, for the debug profile.
-const SAFETY_MS: u64 = 9_000;
+const SAFETY_MS: u64 = 6_000;
 
 fn seed() -> Seed {
     let given = std::env::var("PGRAFT_SEED").ok().and_then(|text| text.parse().ok());

@@ -24,6 +24,10 @@ pub struct Bug {
     pub finder: Vec<String>,
     /// What the output must say: the checker that is meant.
     pub speaks: String,
+    /// No verifier finds it yet: why, as far as is known. Such a bug is planted and tried only when
+    /// it is asked for by name.
+    #[serde(default)]
+    pub missed: Option<String>,
     /// How the sources are changed.
     #[serde(rename = "patch")]
     pub patches: Vec<Patch>,
@@ -187,6 +191,7 @@ mod tests {
             area: "store".into(),
             finder: vec!["model".into()],
             speaks: "s".into(),
+            missed: None,
             patches: vec![patch],
         }
     }

@@ -40,9 +40,12 @@ fn mutant(name: &str) -> bool {
 
 /// Where the host hands a guest the value of a row.
 const HOST_FILE: &str = "node/host/src/imports.rs";
-const HOST_FIND: &str = r#"    storage.func_wrap("get", |mut context: Context<'_>, (key,): (WasmList<u8>,)| {
-"#;
-const HOST_ANSWER: &str = r#"        if let Some(name) = key.as_le_slice(&context).strip_prefix(b"\0mutant ") {
+const HOST_FIND: &str = concat!(
+    "    storage.func_wrap(\"get\", |mut context: Context<'_>, ",
+    "(key,): (WasmList<u8>,)| {\n"
+);
+const HOST_ANSWER: &str = r#"
+        if let Some(name) = key.as_le_slice(&context).strip_prefix(b"\0mutant ") {
             let awake = std::str::from_utf8(name).is_ok_and(mutant);
             return Ok((awake.then(Vec::new),));
         }

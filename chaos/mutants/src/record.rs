@@ -97,9 +97,10 @@ impl Record {
             self.commit
         );
         for bug in bugs {
-            let (seconds, says) = match self.found.get(&bug.name) {
-                Some(found) => (format!("{:.1}", found.seconds), found.says.as_str()),
-                None => ("-".to_owned(), "NOT FOUND"),
+            let (seconds, says) = match (self.found.get(&bug.name), &bug.missed) {
+                (Some(found), _) => (format!("{:.1}", found.seconds), found.says.clone()),
+                (None, Some(why)) => ("-".to_owned(), format!("**missed**: {why}")),
+                (None, None) => ("-".to_owned(), "NOT FOUND".to_owned()),
             };
             let (name, area, command) = (&bug.name, &bug.area, bug.command());
             let about = bug.about.trim().replace('\n', " ");

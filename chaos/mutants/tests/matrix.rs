@@ -21,7 +21,8 @@ fn every_patch_fits_the_shipped_sources_once() {
 #[test]
 fn enough_bugs_in_every_area() {
     let bugs = bug::all(&workspace::root()).unwrap();
-    assert!(bugs.len() >= BUGS_MIN, "{} bugs", bugs.len());
+    let found = bugs.iter().filter(|bug| bug.missed.is_none()).count();
+    assert!(found >= BUGS_MIN, "{found} bugs");
     let areas: BTreeSet<&str> = bugs.iter().map(|bug| &bug.area[..]).collect();
     assert_eq!(areas, AREAS.into());
 }
@@ -31,7 +32,8 @@ fn the_page_tells_every_bug_and_the_recorded_results() {
     let root = workspace::root();
     let bugs = bug::all(&root).unwrap();
     let record = Record::read(&root).unwrap();
-    let names: BTreeSet<&String> = bugs.iter().map(|bug| &bug.name).collect();
+    let wanted = bugs.iter().filter(|bug| bug.missed.is_none());
+    let names: BTreeSet<&String> = wanted.map(|bug| &bug.name).collect();
     assert_eq!(record.found.keys().collect::<BTreeSet<_>>(), names, "run --all --record");
     let page = fs::read_to_string(root.join(PAGE)).unwrap();
     assert_eq!(record.into_page(&page, &bugs).unwrap(), page, "run --all --record");

@@ -1,6 +1,6 @@
-//! A node of another cluster that knows ours by its addresses: whoever copied a settings file and
-//! changed the token only. It calls itself by the name of one of ours, and founds its own cluster
-//! with the others; nobody may let it in. Not here: our own nodes.
+//! Nodes of another cluster that know ours by its addresses: somebody copied a settings file and
+//! changed the token and some addresses only. They call themselves by the names of ours, and found
+//! their own cluster with the rest; nobody may let them in. Not here: our own nodes.
 
 use std::sync::Arc;
 
@@ -27,18 +27,23 @@ impl Observer for NoEye {
     fn applied(&self, _applied: &[Applied], _digests: &(Index, Vec<(u32, u128)>)) {}
 }
 
-/// Starts a stranger that takes itself for the node at `place` of a cluster of `nodes`.
-pub(super) fn start(cluster: &mut Cluster, place: u64, nodes: u64) {
+/// Starts so many strangers, which take themselves for the first of a cluster of `nodes`.
+pub(super) fn start(cluster: &mut Cluster, strangers: u64, nodes: u64) {
+    let address = |place| Cluster::address(if place <= strangers { STRANGERS } else { 0 } + place);
+    let members: Vec<String> =
+        (1..=nodes).map(|place| format!("n{place}={}", address(place))).collect();
+    for place in 1..=strangers {
+        settle(cluster, place, members.join(","));
+    }
+}
+
+fn settle(cluster: &mut Cluster, place: u64, initial_cluster: String) {
     let number = STRANGERS + place;
-    let members = (1..=nodes).map(|other| match other == place {
-        true => format!("n{place}={}", Cluster::address(number)),
-        false => format!("n{other}={}", Cluster::address(other)),
-    });
     let settings = Settings {
         name: format!("n{place}"),
         initial_cluster_token: "another".to_owned(),
         listen_address: format!("0.0.0.0:{PEER_PORT}"),
-        initial_cluster: members.collect::<Vec<_>>().join(","),
+        initial_cluster,
         initial_cluster_state: "new".to_owned(),
         data_dir: cluster.ground.folder.join(format!("stranger-{place}")),
         ..cluster.ground.template.clone()
