@@ -55,8 +55,18 @@ fn canary_gone_too_early() {
 #[test]
 fn canary_served_after_its_end() {
     let mut late = leased();
-    until(&mut late, 30_000);
+    for time_ms in (1_000..=30_000).step_by(500) {
+        until(&mut late, time_ms);
+    }
     refused(there(late), "leases", "after the lease must have ended");
+}
+
+/// Nobody can end a lease between two neighbouring entries.
+#[test]
+fn a_leap_of_time_is_no_lateness() {
+    let mut leapt = leased();
+    until(&mut leapt, 600_000);
+    passes(there(leapt), "leases");
 }
 
 #[test]
