@@ -15,7 +15,15 @@ use pgraft_chaos::seed::Seed;
 use pgraft_chaos::suite::{Keep, Smallest, Suite, Trial};
 use pgraft_judge::{History, Judgement, Rank};
 
-use crate::{JudgeArguments, ReplayArguments, ShrinkArguments};
+use crate::{JudgeArguments, MachineArguments, ReplayArguments, ShrinkArguments};
+
+/// The suite with the machine that is asked for.
+fn suite(arguments: &MachineArguments) -> Result<Suite, String> {
+    match (&arguments.machine, &arguments.operations) {
+        (Some(machine), Some(operations)) => Suite::with_machine(machine, operations),
+        _ => Ok(Suite::new()),
+    }
+}
 
 /// Lists the scenarios.
 pub(crate) fn list() {
@@ -30,7 +38,7 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<bool, String> {
         return Ok(told_replays(&[oracle::replay_file(&arguments.file)?]));
     }
     let (scenario, case) = read_case(&arguments.file)?;
-    let suite = Suite::new();
+    let suite = suite(&arguments.machine)?;
     println!("{}\n{}", repeats_file("replay", &arguments.file, &suite), case.plan);
     let trial = suite.run(&scenario, &case, Keep::default())?;
     println!("{}", trial.judgement);
@@ -46,7 +54,7 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<bool, String> {
 /// Makes a kept case small.
 pub(crate) fn shrink(arguments: &ShrinkArguments) -> Result<bool, String> {
     let (scenario, case) = read_case(&arguments.file)?;
-    let suite = Suite::new();
+    let suite = suite(&arguments.machine)?;
     let trial = suite.run(&scenario, &case, Keep { logs: true, ..Keep::default() })?;
     println!("{}", trial.judgement);
     match keep_failure(&suite, &scenario, (&case, &trial), arguments.runs, &arguments.keep)? {
@@ -62,8 +70,9 @@ pub(crate) fn shrink(arguments: &ShrinkArguments) -> Result<bool, String> {
 /// Judges a history.
 pub(crate) fn judge(arguments: &JudgeArguments) -> Result<bool, String> {
     let shown = arguments.file.display();
+    let suite = suite(&arguments.machine)?;
     let history = History::read(&arguments.file).map_err(|error| format!("{shown}: {error}"))?;
-    let judgement = Suite::new().judge(&history).map_err(|why| format!("{shown}: {why}"))?;
+    let judgement = suite.judge(&history).map_err(|why| format!("{shown}: {why}"))?;
     if history.cut_short {
         println!("{shown}: the last line was cut short; judged without it");
     }
@@ -75,7 +84,7 @@ pub(crate) fn judge(arguments: &JudgeArguments) -> Result<bool, String> {
     }
     if let Some(file) = &arguments.report {
         let run = history.run();
-        let reproduce = dossier::repeats(&run.scenario, Seed::new(run.seed));
+        let reproduce = suite.repeats(&run.scenario, Seed::new(run.seed));
         write(file, &dossier::page(&history.events, &judgement, reproduce, None))?;
     }
     Ok(has_passed(&judgement))
@@ -96,8 +105,8 @@ fn read_case(file: &Path) -> Result<(Scenario, Case), String> {
 }
 
 fn repeats_file(command: &str, file: &Path, suite: &Suite) -> String {
-    let program = "cargo run --release -p pgraft-chaos --";
-    format!("{program} {command} {}  (commit {})", file.display(), suite.commit)
+    let (program, words) = (suite.program(command), &suite.words);
+    format!("{program} {}{words}  (commit {})", file.display(), suite.commit)
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
@@ -120,6 +129,7 @@ fn keep_failure(
     let wrong = |error: std::io::Error| format!("{}: {error}", parent.display());
     let dossier = Dossier::of(parent, &scenario.name, case.seed).map_err(wrong)?;
     dossier.keep(case, trial).map_err(wrong)?;
+    let reproduce = suite.repeats(&scenario.name, Seed::new(case.seed));
     let mut ticker = Ticker::new();
     let mut told = |runs: u64| ticker.tell(&format!("making it small: run {runs} of {runs_max}"));
     let smallest = match runs_max {
@@ -131,7 +141,7 @@ fn keep_failure(
         dossier.keep_smallest(smallest).map_err(wrong)?;
         println!("\n{}", dossier::trace(smallest));
     }
-    let report = dossier.report(trial, smallest.as_ref()).map_err(wrong)?;
+    let report = dossier.report(trial, smallest.as_ref(), reproduce).map_err(wrong)?;
     println!("kept in {}; read {}", dossier.folder().display(), report.display());
     Ok(smallest)
 }

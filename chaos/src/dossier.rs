@@ -11,13 +11,7 @@ use pgraft_report::{Page, Verdict, VerdictLine};
 
 use crate::judging;
 use crate::plan::Case;
-use crate::seed::Seed;
 use crate::suite::{Smallest, Trial};
-
-/// The command that repeats a run of a scenario.
-pub fn repeats(scenario: &str, seed: Seed) -> String {
-    format!("cargo run --release -p pgraft-chaos -- run {scenario} --seed {seed}")
-}
 
 /// A folder for one run; its files are replaced when the run is repeated.
 pub struct Dossier {
@@ -60,14 +54,17 @@ impl Dossier {
         fs::write(self.folder.join("trace.txt"), trace(smallest))
     }
 
-    /// Writes the page; returns where.
+    /// Writes the page, with the command that repeats the run; returns where.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn report(&self, trial: &Trial, smallest: Option<&Smallest>) -> io::Result<PathBuf> {
+    pub fn report(
+        &self,
+        trial: &Trial,
+        smallest: Option<&Smallest>,
+        reproduce: String,
+    ) -> io::Result<PathBuf> {
         let file = self.folder.join("report.html");
-        let run = trial.history.run();
-        let reproduce = repeats(&run.scenario, Seed::new(run.seed));
         let (events, judgement) = (&trial.history.events, &trial.judgement);
         fs::write(&file, page(events, judgement, reproduce, smallest.map(trace)))?;
         Ok(file)

@@ -12,7 +12,7 @@ use pgraft_judge::lin::{Budget, Certificate, Disagreement, Outcome};
 use pgraft_judge::machine_spec::{Difference, MachineSpec, Origin, ReplayedLog, ReplayedSpec};
 use pgraft_judge::{Measure, Verdict};
 
-use crate::modules::Modules;
+use crate::modules::{self, Modules};
 use crate::scenario::Scenario;
 use crate::workload::{self, Name};
 
@@ -20,6 +20,8 @@ use crate::workload::{self, Name};
 const REPLAYED: &str = "replayed log";
 /// The machine that is told what became of its effects.
 const MEMBERSHIP: &str = "membership";
+/// Marks that need a workload, not a fault.
+const OF_WORKLOADS: [&str; 1] = ["lease_expired"];
 /// The machine whose calls can be looked at key by key.
 const KV: &str = "kv";
 
@@ -48,7 +50,12 @@ pub fn options(
     if let Some(scenario) = scenario {
         options.liveness_us = scenario.phases.liveness_ms * 1000;
         options.sometimes.clone_from(&scenario.sometimes.run);
-        options.required = required(scenario);
+        let custom = history.run().genesis.iter().any(|one| !modules::is_built_in(&one.machine));
+        match custom {
+            // Clients ask what the templates say, and not what the scenario says.
+            true => options.sometimes.retain(|mark| !OF_WORKLOADS.contains(&mark.as_str())),
+            false => options.required = required(scenario),
+        }
     }
     let origins = modules.origins(history.run())?;
     let committed = history.events.iter().filter_map(|event| match &event.what {

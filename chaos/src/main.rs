@@ -37,10 +37,23 @@ enum Command {
     Judge(JudgeArguments),
 }
 
+/// A machine that does not come with the program.
+#[derive(clap::Args)]
+struct MachineArguments {
+    /// Its module: clients ask this machine, and its module is the specification.
+    #[arg(long, value_name = "FILE.wasm", requires = "operations")]
+    machine: Option<PathBuf>,
+    /// What clients ask it, as templates (docs/CHAOS.md).
+    #[arg(long, value_name = "FILE.toml", requires = "machine")]
+    operations: Option<PathBuf>,
+}
+
 #[derive(clap::Args)]
 struct RunArguments {
     /// Its name (see `list`).
     scenario: String,
+    #[command(flatten)]
+    machine: MachineArguments,
     /// The only source of chance [default: a fresh one].
     #[arg(long)]
     seed: Option<Seed>,
@@ -68,6 +81,8 @@ struct RunArguments {
 struct SweepArguments {
     /// The scenarios; all when none is named.
     scenarios: Vec<String>,
+    #[command(flatten)]
+    machine: MachineArguments,
     /// Begins no new run after so many seconds.
     #[arg(long, required_unless_present = "seeds")]
     seconds: Option<u64>,
@@ -92,6 +107,8 @@ struct SweepArguments {
 struct ReplayArguments {
     /// The case, or the recording.
     file: PathBuf,
+    #[command(flatten)]
+    machine: MachineArguments,
     /// Where the HTML report of a case is written.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -101,6 +118,8 @@ struct ReplayArguments {
 struct ShrinkArguments {
     /// The case.
     file: PathBuf,
+    #[command(flatten)]
+    machine: MachineArguments,
     /// Runs that it may take.
     #[arg(long, default_value_t = 1_000)]
     runs: u64,
@@ -113,6 +132,8 @@ struct ShrinkArguments {
 struct JudgeArguments {
     /// The history, one JSON line per event.
     file: PathBuf,
+    #[command(flatten)]
+    machine: MachineArguments,
     /// Where the HTML report is written.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,

@@ -1,19 +1,18 @@
-//! The machines' own modules as this program carries them: what histories are judged by. Not here:
-//! judging.
+//! The machines' modules that a run has: in its nodes, and in the judge, which measures the nodes by
+//! them. Not here: judging.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use pgraft_host::{Code, Machines, Place, Specification};
+use pgraft_host::{Code, Place, Specification};
 use pgraft_judge::history::{Genesis, Run};
 use pgraft_judge::machine_spec::Origin;
+use pgraft_node::modules::Modules as Carried;
+use sha2::{Digest, Sha256};
 
 /// Modules that can be run, by the name of the machine.
 #[derive(Clone)]
-pub struct Modules {
-    machines: Arc<Machines>,
-    sha256: BTreeMap<String, [u8; 32]>,
-}
+pub struct Modules(Arc<Carried>);
 
 impl Modules {
     /// The built-in ones.
@@ -21,22 +20,33 @@ impl Modules {
     /// # Panics
     /// When the engine cannot be made: this machine has no memory left.
     pub fn built_in() -> Modules {
-        let built_in = pgraft_bundle::modules();
-        let code = |module: &'static pgraft_bundle::Module| Code {
-            name: module.name,
-            component: module.component,
-            compiled: module.compiled,
-            compiled_sha256: module.compiled_sha256,
-        };
-        let codes: Vec<Code<'_>> = built_in.iter().map(code).collect();
-        let machines = Machines::new(Place::Simulation, &codes).expect("the engine can be made");
-        let sha256 = built_in.iter().map(|module| (module.name.to_owned(), module.sha256));
-        Modules { machines: Arc::new(machines), sha256: sha256.collect() }
+        Modules(Arc::new(Carried::built_in(Place::Simulation).expect("the engine can be made")))
     }
 
-    /// Name and sha256, in hexadecimal, of each, as a history has them.
-    pub fn names(&self) -> Vec<(String, String)> {
-        self.sha256.iter().map(|(name, sha256)| (name.clone(), hex(sha256))).collect()
+    /// The built-in ones, and the machine `name` out of a file: a core module with the description
+    /// of its interface, or a component.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no machine, or has the name of a built-in one; in words.
+    pub fn with_file(name: &str, file: &Path) -> Result<Modules, String> {
+        let shown = file.display();
+        if is_built_in(name) {
+            return Err(format!("{shown}: the machine {name} is built in; give it another name"));
+        }
+        let guest = std::fs::read(file).map_err(|why| format!("{shown}: {why}"))?;
+        let component =
+            pgraft_engine::component(&guest).map_err(|why| format!("{shown}: {why:#}"))?;
+        let compiled =
+            pgraft_engine::precompile(&component).map_err(|why| format!("{shown}: {why:#}"))?;
+        let compiled_sha256 = Sha256::digest(&compiled).into();
+        let code = Code { name, component: &component, compiled: &compiled, compiled_sha256 };
+        let carried = Carried::with(Place::Simulation, &[code]);
+        Ok(Modules(Arc::new(carried.map_err(|why| format!("{shown}: {why}"))?)))
+    }
+
+    /// As nodes carry them.
+    pub fn carried(&self) -> &Arc<Carried> {
+        &self.0
     }
 
     /// Everything that a run began with, ready to be run again.
@@ -51,18 +61,27 @@ impl Modules {
         let Genesis { machine, number, config } = genesis;
         let told = run.machines.iter().find(|(name, _)| name == machine);
         let told = told.map_or("", |(_, sha256)| sha256.as_str());
-        let Some(sha256) = self.sha256.get(machine).filter(|own| hex(own) == told) else {
-            let own = self.sha256.get(machine).map_or("none".to_owned(), hex);
+        let own = self.0.names().find(|(name, _)| name == machine).map(|(_, sha256)| sha256);
+        let Some(sha256) = own.filter(|own| hex(own) == told) else {
+            let own = own.map_or("none".to_owned(), hex);
+            let way = match is_built_in(machine) {
+                true => format!("judge it with the program of commit {}", run.commit),
+                false => "name its file with --machine".to_owned(),
+            };
             return Err(format!(
                 "the history was made with the module {machine} of sha256 {told}, this program \
-                 carries {own}: judge it with the program of commit {}",
-                run.commit
+                 carries {own}: {way}"
             ));
         };
-        let module = Specification::new(&self.machines, machine, sha256)
+        let module = Specification::new(self.0.machines(), machine, sha256)
             .map_err(|fault| format!("module {machine}: {fault}"))?;
         Ok(Origin { module, number: *number, config: config.clone() })
     }
+}
+
+/// Whether the program comes with the machine.
+pub fn is_built_in(name: &str) -> bool {
+    pgraft_bundle::modules().iter().any(|module| module.name == name)
 }
 
 fn hex(bytes: &[u8; 32]) -> String {

@@ -3,8 +3,10 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgraft_judge::history::{Event, History, Violation, What};
@@ -16,11 +18,17 @@ use crate::plan::Case;
 use crate::scenario::Scenario;
 use crate::seed::Seed;
 use crate::shrink::{Limits, shrink};
+use crate::sim::Subject;
+use crate::workload::Custom;
 use crate::{sim, swarm, trace, tree};
 
 /// Everything that is the same for all runs of a program.
 pub struct Suite {
     modules: Modules,
+    /// A machine that does not come with the program, and what clients ask it.
+    subject: Option<Subject>,
+    /// The words of a command that name the machine.
+    pub words: String,
     /// Of the source tree.
     pub commit: String,
 }
@@ -69,7 +77,40 @@ pub struct Smallest {
 impl Suite {
     /// With the built-in modules.
     pub fn new() -> Suite {
-        Suite { modules: Modules::built_in(), commit: tree::commit() }
+        Suite {
+            modules: Modules::built_in(),
+            subject: None,
+            words: String::new(),
+            commit: tree::commit(),
+        }
+    }
+
+    /// With one machine more, the module in the file `machine`; clients ask it, and nothing else,
+    /// the `operations` of a file of templates ([`Custom`]).
+    ///
+    /// # Errors
+    /// When one of the files is not what it should be; in words.
+    pub fn with_machine(machine: &Path, operations: &Path) -> Result<Suite, String> {
+        let shown = operations.display();
+        let text = fs::read_to_string(operations).map_err(|why| format!("{shown}: {why}"))?;
+        let templates = Custom::parse(&text).map_err(|why| format!("{shown}: {why}"))?;
+        let modules = Modules::with_file(templates.machine(), machine)?;
+        let subject = Subject {
+            modules: Arc::clone(modules.carried()),
+            workload: Box::new(move || Box::new(templates.clone())),
+        };
+        let words = format!(" --machine {} --operations {shown}", machine.display());
+        Ok(Suite { modules, subject: Some(subject), words, commit: tree::commit() })
+    }
+
+    /// The command that repeats a run of a scenario.
+    pub fn repeats(&self, scenario: &str, seed: Seed) -> String {
+        format!("{} {scenario} --seed {seed}{}", self.program("run"), self.words)
+    }
+
+    /// The beginning of a command of the program.
+    pub fn program(&self, command: &str) -> String {
+        format!("cargo run --release -p pgraft-chaos -- {command}")
     }
 
     /// What the seed draws for a scenario.
@@ -94,7 +135,7 @@ impl Suite {
                 history: keep.history,
                 logs: keep.logs,
                 record: keep.record,
-                subject: None,
+                subject: self.subject.as_ref(),
             };
             catch_unwind(AssertUnwindSafe(|| sim::run(&simulation)))
         };

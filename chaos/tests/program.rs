@@ -148,6 +148,42 @@ fn a_recording_replays_and_a_cut_one_is_told() {
     assert!(text.contains("n2.record: cut: record ") && text.contains("at offset"), "{text}");
 }
 
+/// The example machine and what clients ask it, as files.
+fn counter(folder: &TempDir) -> [String; 4] {
+    let modules = pgraft_bundle::test_modules();
+    let module = modules.iter().find(|module| module.name == "counter").expect("it is built");
+    let file = path(folder, "counter.wasm");
+    fs::write(&file, module.component).expect("writes");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../statemachines/examples");
+    let operations = examples.join("counter/operations.toml").display().to_string();
+    ["--machine".to_owned(), file, "--operations".to_owned(), operations]
+}
+
+#[test]
+fn any_machine_is_judged_by_its_own_module() {
+    let folder = TempDir::new().unwrap();
+    let machine = counter(&folder);
+    let machine: Vec<&str> = machine.iter().map(String::as_str).collect();
+    let history = path(&folder, "history.jsonl");
+    let output = program(
+        &[&["run", "crashes", "--seed", "3", "--history", &history], &machine[..]].concat(),
+    );
+    let text = told(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("linearizability  passed   counter: "), "{text}");
+    let judged = program(&[&["judge", &history], &machine[..]].concat());
+    assert!(text.contains(told(&judged).trim()), "{}", told(&judged));
+
+    let error = refused(&["judge", &history]);
+    assert!(error.contains("module counter") && error.contains("--machine"), "{error}");
+    fs::write(machine[1], b"\0asmnonsense").unwrap();
+    let error = refused(&[&["run", "crashes"], &machine[..]].concat());
+    assert!(error.contains("counter.wasm"), "{error}");
+    fs::write(machine[1], b"no machine").unwrap();
+    let error = refused(&[&["run", "crashes"], &machine[..]].concat());
+    assert!(error.contains("not WASM: the file begins with"), "{error}");
+}
+
 #[test]
 fn a_sweep_tells_what_it_ran() {
     let arguments = ["sweep", "quiet", "bank", "--seeds", "1", "--seed", "3"];

@@ -47,7 +47,8 @@ impl Modules {
         self.names.iter().map(|(name, sha256)| (name.as_str(), sha256))
     }
 
-    pub(crate) fn machines(&self) -> &Arc<Machines> {
+    /// What runs them.
+    pub fn machines(&self) -> &Arc<Machines> {
         &self.machines
     }
 }

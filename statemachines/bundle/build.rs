@@ -107,8 +107,7 @@ fn list(
     writeln!(generated, "static {name}: [Module; {}] = [", guests.len())?;
     for guest in guests {
         let core = fs::read(build(guest, root, out)?)?;
-        let component =
-            wit_component::ComponentEncoder::default().module(&core)?.validate(true).encode()?;
+        let component = pgraft_engine::component(&core).map_err(|why| format!("{why:#}"))?;
         let compiled = pgraft_engine::precompile_for(&component, &env::var("TARGET")?)
             .map_err(|error| format!("compile module {}: {error:?}", guest.name))?;
         fs::write(out.join(format!("{}.wasm", guest.name)), &component)?;

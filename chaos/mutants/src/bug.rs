@@ -143,8 +143,8 @@ pub fn patched(
     }
     let mut files = BTreeMap::new();
     for (file, patches) in wanted {
-        let text = read(file)
-            .map_err(|source| BugError::Read { path: PathBuf::from(file), source })?;
+        let text =
+            read(file).map_err(|source| BugError::Read { path: PathBuf::from(file), source })?;
         files.insert(file.to_owned(), patch_all(&text, file, &patches)?);
     }
     Ok(files)

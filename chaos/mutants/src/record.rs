@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,8 @@ impl Record {
     /// # Errors
     /// In words.
     pub fn read(root: &Path) -> Result<Record, String> {
-        let text = fs::read_to_string(root.join(DATA)).map_err(|error| format!("{DATA}: {error}"))?;
+        let text =
+            fs::read_to_string(root.join(DATA)).map_err(|error| format!("{DATA}: {error}"))?;
         serde_json::from_str(&text).map_err(|error| format!("{DATA}: {error}"))
     }
 
@@ -65,7 +66,8 @@ impl Record {
         let mut text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
         text.push('\n');
         fs::write(root.join(DATA), text).map_err(|error| format!("{DATA}: {error}"))?;
-        let page = fs::read_to_string(root.join(PAGE)).map_err(|error| format!("{PAGE}: {error}"))?;
+        let page =
+            fs::read_to_string(root.join(PAGE)).map_err(|error| format!("{PAGE}: {error}"))?;
         let page = self.into_page(&page, bugs)?;
         fs::write(root.join(PAGE), page).map_err(|error| format!("{PAGE}: {error}"))
     }
@@ -102,10 +104,8 @@ impl Record {
             let (name, area, command) = (&bug.name, &bug.area, bug.command());
             let about = bug.about.trim().replace('\n', " ");
             let says = says.replace('|', "\\|");
-            let _written = writeln!(
-                text,
-                "| {name} | {area} | {about} | `{command}` | {seconds} | {says} |"
-            );
+            let _written =
+                writeln!(text, "| {name} | {area} | {about} | `{command}` | {seconds} | {says} |");
         }
         text
     }

@@ -184,7 +184,8 @@ fn complaint(bug: &Bug, clean: &Run, with: &Run) -> Option<String> {
 
 /// The first line with these words, however many spaces are between them.
 fn spoken(output: &str, words: &str) -> Option<String> {
-    let mut lines = output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut lines =
+        output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.find(|line| line.contains(words))
 }
 

@@ -13,8 +13,8 @@ use crate::RunArguments;
 pub(crate) fn run(arguments: &RunArguments) -> Result<bool, String> {
     let scenario = Scenario::find(&arguments.scenario).map_err(|error| error.to_string())?;
     let seed = arguments.seed.unwrap_or_else(Seed::fresh);
-    let suite = Suite::new();
-    let repeat = format!("{}  (commit {})", dossier::repeats(&scenario.name, seed), suite.commit);
+    let suite = super::suite(&arguments.machine)?;
+    let repeat = format!("{}  (commit {})", suite.repeats(&scenario.name, seed), suite.commit);
     println!("{repeat}");
     let case = suite.case(&scenario, seed);
     println!("{}", case.plan);
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<bool, String> {
         write(file, &trial.log)?;
     }
     if let Some(file) = &arguments.report {
-        let reproduce = dossier::repeats(&scenario.name, seed);
+        let reproduce = suite.repeats(&scenario.name, seed);
         let page = dossier::page(&trial.history.events, &trial.judgement, reproduce, None);
         write(file, &page)?;
     }

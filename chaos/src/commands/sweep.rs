@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pgraft_chaos::dossier;
 use pgraft_chaos::progress::{Progress, Stopwatch, Ticker};
 use pgraft_chaos::scenario::Scenario;
 use pgraft_chaos::seed::Seed;
@@ -42,8 +41,8 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Result<bool, String> {
         arguments.scenarios.iter().map(find).collect::<Result<_, _>>()?
     };
     let first = arguments.seed.unwrap_or_else(Seed::fresh);
-    let suite = Suite::new();
-    let repeat = format!("{}  (commit {})", repeats(arguments, first), suite.commit);
+    let suite = super::suite(&arguments.machine)?;
+    let repeat = format!("{}  (commit {})", repeats(arguments, &suite, first), suite.commit);
     println!("{repeat}");
     let mut sweep = Sweep {
         arguments,
@@ -59,8 +58,8 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Result<bool, String> {
     Ok(passed)
 }
 
-fn repeats(arguments: &SweepArguments, first: Seed) -> String {
-    let mut text = "cargo run --release -p pgraft-chaos -- sweep".to_owned();
+fn repeats(arguments: &SweepArguments, suite: &Suite, first: Seed) -> String {
+    let mut text = suite.program("sweep");
     for scenario in &arguments.scenarios {
         text = format!("{text} {scenario}");
     }
@@ -69,7 +68,7 @@ fn repeats(arguments: &SweepArguments, first: Seed) -> String {
             text = format!("{text} --{name} {value}");
         }
     }
-    format!("{text} --seed {first}")
+    format!("{text} --seed {first}{}", suite.words)
 }
 
 impl Sweep<'_> {
@@ -107,7 +106,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         self.ticker.end();
-        println!("{}\n{}", dossier::repeats(&scenario.name, seed), trial.judgement);
+        println!("{}\n{}", self.suite.repeats(&scenario.name, seed), trial.judgement);
         if rank == Rank::Fail {
             let trial = with_log(&self.suite, &scenario, &case, trial)?;
             let arguments = self.arguments;
@@ -156,7 +155,7 @@ impl Sweep<'_> {
             println!("{:18} {runs:>5} {:>6} {:>7}", scenario.name, failed.len(), unknown.len());
             for (seeds, word) in [(failed, "failed"), (unknown, "unknown")] {
                 for seed in seeds {
-                    println!("    {word}: {}", dossier::repeats(&scenario.name, *seed));
+                    println!("    {word}: {}", self.suite.repeats(&scenario.name, *seed));
                 }
             }
             let wanted = scenario.sometimes.sweep.iter();

@@ -11,7 +11,7 @@ use crate::machine::subject::{Invariant, Module, Subject};
 /// else as their text.
 #[derive(clap::Args, Clone, Debug)]
 pub struct MachineFile {
-    /// The component.
+    /// The module: as the compiler left it, or as a component.
     pub path: PathBuf,
     /// Name of the machine; the file's, unless given.
     #[arg(long)]
@@ -71,7 +71,9 @@ impl MachineFile {
     /// In words.
     pub fn subject(&self) -> Result<Subject, String> {
         let shown = self.path.display();
-        let component = std::fs::read(&self.path).map_err(|why| format!("{shown}: {why}"))?;
+        let guest = std::fs::read(&self.path).map_err(|why| format!("{shown}: {why}"))?;
+        let component =
+            pgraft_engine::component(&guest).map_err(|error| format!("{shown}: {error:#}"))?;
         let compiled = pgraft_engine::precompile(&component);
         let compiled = compiled.map_err(|error| format!("{shown}: {error:#}"))?;
         self.of(&Module::new(&self.name()?, component, compiled))

@@ -1,4 +1,4 @@
-//! Compiling components ahead of time. Only programs with the feature `compiler` have this.
+//! Making components of guests, and compiling them ahead of time. Only programs with the feature `compiler` have this.
 //!
 //! Never on the applying thread and never inside PostgreSQL: compiling takes tens of milliseconds
 //! for a small guest, a minute for a large one, and wasmtime does not promise that hostile input
@@ -14,6 +14,29 @@ use crate::{Options, Place, config};
 pub(crate) fn configure(config: &mut Config, options: Options) {
     config.cranelift_nan_canonicalization(true);
     config.cranelift_opt_level(if options.optimised { OptLevel::Speed } else { OptLevel::None });
+}
+
+/// Offset of the version in the head of a WASM file: 1 for a core module, more for a component.
+const VERSION_AT: usize = 4;
+
+/// The component of a guest: of a core module, as compilers leave it, with the description of its
+/// interface inside; a component stays what it is.
+///
+/// # Errors
+/// When `guest` is neither, or a core module without such a description.
+pub fn component(guest: &[u8]) -> Result<Vec<u8>> {
+    match guest {
+        [0, b'a', b's', b'm', ..] if guest[VERSION_AT..].starts_with(&[1, 0, 0, 0]) => {
+            let mut encoder = wit_component::ComponentEncoder::default();
+            let with_guest = encoder.validate(true).module(guest);
+            let encoded = with_guest.and_then(|encoder| encoder.encode());
+            encoded.map_err(|why| format_err!("not a guest with an interface: {why:#}"))
+        }
+        [0, b'a', b's', b'm', ..] => Ok(guest.to_vec()),
+        _ => {
+            Err(format_err!("not WASM: the file begins with {:02x?}", &guest[..guest.len().min(4)]))
+        }
+    }
 }
 
 /// Compiles `component` for the machine this program was built for.

@@ -18,7 +18,7 @@ use wasmtime::{
 };
 
 #[cfg(feature = "compiler")]
-pub use compile::{precompile, precompile_for, precompile_with};
+pub use compile::{component, precompile, precompile_for, precompile_with};
 pub use costs::{COSTS, COSTS_VERSION};
 
 /// Largest linear memory of a guest, in bytes: what compiled code may assume to be reserved.

@@ -67,11 +67,14 @@ pub fn check(case: &Case<'_>) -> Option<Verdict> {
 fn unpublished(case: &Case<'_>) -> Option<Verdict> {
     let mut told: BTreeMap<&str, BTreeMap<u64, u64>> = BTreeMap::new();
     for operation in case.operations.iter().filter(|operation| operation.is_command()) {
-        let Some(done) = operation.done() else { continue };
+        // A repeated command is answered with the revision of its first place.
+        let (Some(done), Some((index, _))) = (operation.done(), case.place(operation)) else {
+            continue;
+        };
         for fact in &done.facts {
             if let Fact::Revision { revision } = fact {
                 let revisions = told.entry(&operation.invoke.machine).or_default();
-                let newest = revisions.entry(done.index).or_default();
+                let newest = revisions.entry(index).or_default();
                 *newest = (*newest).max(*revision);
             }
         }

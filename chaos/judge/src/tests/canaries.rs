@@ -326,6 +326,19 @@ fn canary_event_order() {
     refused(watched(&[(2, "put a 1")]), "event order", "nobody emitted");
 }
 
+#[test]
+fn canary_revisions_without_events() {
+    let mut story = watched(&[(1, "put a 1")]);
+    for event in &mut story.events {
+        if let What::Committed(entry) = &mut event.what
+            && entry.index > 1
+        {
+            entry.events.clear();
+        }
+    }
+    refused(story, "event order", "and published 0 events");
+}
+
 /// A watcher that begins anew is looked at from there on; events of an entry whose outcomes are
 /// lost are not missed.
 #[test]
