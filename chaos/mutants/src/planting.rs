@@ -155,6 +155,8 @@ pub fn build(root: &Path, tree: &Path, folder: &Path) -> Result<PathBuf, String>
         if !bytes.windows(VARIABLE.len()).any(|window| window == VARIABLE.as_bytes()) {
             return Err(format!("{} is of another build; run this again", from.display()));
         }
+        // One that runs is left alone: its file lives on without a name.
+        let _absent = fs::remove_file(&to);
         fs::copy(&from, &to).map_err(|error| format!("{}: {error}", to.display()))?;
     }
     Ok(folder.to_owned())

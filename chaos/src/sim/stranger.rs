@@ -27,12 +27,14 @@ impl Observer for NoEye {
     fn applied(&self, _applied: &[Applied], _digests: &(Index, Vec<(u32, u128)>)) {}
 }
 
-/// Starts so many strangers, which take themselves for the first of a cluster of `nodes`.
+/// Starts so many strangers, which take themselves for the last of a cluster of `nodes`: the one
+/// whose turn it is to lead first is among them, so that two leaders of one name and term meet.
 pub(super) fn start(cluster: &mut Cluster, strangers: u64, nodes: u64) {
-    let address = |place| Cluster::address(if place <= strangers { STRANGERS } else { 0 } + place);
+    let first = nodes + 1 - strangers;
+    let address = |place| Cluster::address(if place >= first { STRANGERS } else { 0 } + place);
     let members: Vec<String> =
         (1..=nodes).map(|place| format!("n{place}={}", address(place))).collect();
-    for place in 1..=strangers {
+    for place in first..=nodes {
         settle(cluster, place, members.join(","));
     }
 }
