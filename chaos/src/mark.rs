@@ -3,7 +3,7 @@
 //! who notices them (`sim`).
 
 /// Every mark with what it means. Sorted by name.
-pub const MARKS: [(&str, &str); 33] = [
+pub const MARKS: [(&str, &str); 34] = [
     ("bit_flipped", "a bit of a stored file flipped"),
     ("clock_jumped", "the wall clock of a running node jumped"),
     ("crash_inside_commit", "a process died between the first and the last disk call of a commit"),
@@ -33,6 +33,7 @@ pub const MARKS: [(&str, &str); 33] = [
     ("snapshot_installed", "a follower replaced its state by a snapshot"),
     ("snapshot_sent", "a leader sent a snapshot"),
     ("state_rebuilt", "a damaged state was rebuilt from the log or fetched from a peer"),
+    ("stranger_refused", "a node refused one of another cluster, for that reason"),
     ("time_jump_noticed", "a process noticed that it had not run for a while"),
     ("torn_write", "the power failed in the middle of a write, and part of it stayed"),
     ("unknown_operation", "a client never learned whether its command was carried out"),

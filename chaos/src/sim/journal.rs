@@ -18,7 +18,8 @@ use tracing_subscriber::registry::LookupSpan;
 const VIOLATIONS_MAX: usize = 20;
 
 /// What a line of a node's log says about the run: part of its text, and the mark.
-const LOG_MARKS: [(&str, &str); 6] = [
+const LOG_MARKS: [(&str, &str); 7] = [
+    ("connection refused: it belongs to another cluster", "stranger_refused"),
     ("state.db is rebuilt from the log", "state_rebuilt"),
     ("state fetched from a peer", "state_rebuilt"),
     ("disk full", "disk_full_seen"),

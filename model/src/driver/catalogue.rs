@@ -113,13 +113,35 @@ fn small() -> Vec<Entry> {
 }
 
 fn deep() -> Vec<Entry> {
-    vec![entry!(
-        "driver-walks",
-        "everything, deep: random walks",
-        Bounds::walks(4, 200, 60_000, 1),
-        Expected::Holds,
-        everything
-    )]
+    vec![
+        entry!(
+            "driver-terms",
+            "leaders of many terms over entries that none of them commits (Raft paper, figure 8)",
+            Bounds::walks(3, 80, 100_000, 1),
+            Expected::Holds,
+            terms
+        ),
+        entry!(
+            "driver-walks",
+            "everything, deep: random walks",
+            Bounds::walks(4, 200, 60_000, 1),
+            Expected::Holds,
+            everything
+        ),
+    ]
+}
+
+/// Nothing but what figure 8 needs: a leader whose entry comes along with the next term, or not.
+fn terms(servers: u8) -> Scope {
+    Scope {
+        letters: 8,
+        proposals: 1,
+        beats: 2,
+        writes_at_once: true,
+        walks: true,
+        must: &[Marks::ENTRY_COMMITTED, Marks::OVERWRITTEN],
+        ..Scope::led(servers, 5)
+    }
 }
 
 /// Where the model found bugs of the replica, which are mended: each scope is searched farther than

@@ -42,6 +42,7 @@ models! {
     snapshots "driver-snapshots";
     members "driver-members";
     joint "driver-joint";
+    terms "driver-terms";
     walks "driver-walks";
     found_install "driver-found-install";
     found_conf "driver-found-conf";
