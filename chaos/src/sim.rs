@@ -135,9 +135,9 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
         machines: machines.collect(),
         genesis: genesis(case.scenario.nodes, &modules),
     };
-    let journal = Journal::begin(header, case.history)
-        .map_err(|error| format!("write the history: {error}"))?;
     let scrub = format!("{}/", folder.path().display());
+    let journal = Journal::begin(header, case.history, scrub.clone())
+        .map_err(|error| format!("write the history: {error}"))?;
     let layer = case.logs.then(|| LogLayer::new(journal.clone(), scrub.clone()));
     let marks = (!case.logs).then(|| LogLayer::marks_only(journal.clone()));
     let level = if case.logs { "info" } else { "warn" };

@@ -49,6 +49,7 @@ pub(super) struct Journal(Arc<Mutex<Inner>>);
 struct Inner {
     events: Vec<Event>,
     file: Option<Writer<BufWriter<File>>>,
+    scrub: String,
     failed: Option<io::Error>,
     last_us: u64,
     log: String,
@@ -59,10 +60,11 @@ struct Inner {
 
 impl Journal {
     /// Begins the journal of `run`; `path` is a file to which the history is written meanwhile.
+    /// `scrub` is cut out of every text: a folder's name that differs from run to run.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(super) fn begin(run: Run, path: Option<&Path>) -> io::Result<Journal> {
+    pub(super) fn begin(run: Run, path: Option<&Path>, scrub: String) -> io::Result<Journal> {
         let file = match path {
             Some(path) => Some(Writer::begin(BufWriter::new(File::create(path)?), run.clone())?),
             None => None,
@@ -70,6 +72,7 @@ impl Journal {
         let inner = Inner {
             events: vec![Event { at_us: 0, what: What::Run(run) }],
             file,
+            scrub,
             failed: None,
             last_us: 0,
             log: String::new(),
@@ -174,7 +177,15 @@ impl Inner {
         now.max(self.last_us + 1)
     }
 
-    fn append(&mut self, what: What) {
+    fn append(&mut self, mut what: What) {
+        let text = match &mut what {
+            What::Fail(ended) | What::Unknown(ended) => Some(&mut ended.why),
+            What::Violation(violation) => Some(&mut violation.says),
+            _ => None,
+        };
+        if let Some(text) = text.filter(|text| text.contains(&self.scrub)) {
+            *text = text.replace(&self.scrub, "");
+        }
         let event = Event { at_us: self.now_us(), what };
         self.last_us = event.at_us;
         if let Some(file) = &mut self.file
