@@ -3,7 +3,7 @@
 //! who notices them (`sim`).
 
 /// Every mark with what it means. Sorted by name.
-pub const MARKS: [(&str, &str); 34] = [
+pub const MARKS: [(&str, &str); 35] = [
     ("bit_flipped", "a bit of a stored file flipped"),
     ("clock_jumped", "the wall clock of a running node jumped"),
     ("crash_inside_commit", "a process died between the first and the last disk call of a commit"),
@@ -19,6 +19,10 @@ pub const MARKS: [(&str, &str); 34] = [
     ("leader_paused", "all clocks of a leader stood still, and it went on"),
     ("leadership_transferred", "leadership was handed over on purpose"),
     ("lease_expired", "a lease ended because its time was over"),
+    (
+        "log_loss_noticed",
+        "a node was told of entries that it had acknowledged and lost, and stopped",
+    ),
     ("member_added", "a new node became a voter"),
     ("member_removed", "a member left for good"),
     ("node_found_itself_removed", "a node stopped because it is no member any more"),

@@ -19,7 +19,7 @@ const VIOLATIONS_MAX: usize = 20;
 
 /// What a line of a node's log says about the run: part of its text, and the mark.
 const LOG_MARKS: [(&str, &str); 7] = [
-    ("connection refused: it belongs to another cluster", "stranger_refused"),
+    ("refused: it belongs to another cluster", "stranger_refused"),
     ("state.db is rebuilt from the log", "state_rebuilt"),
     ("state fetched from a peer", "state_rebuilt"),
     ("disk full", "disk_full_seen"),
@@ -33,7 +33,7 @@ const EXPECTED_ENDS: [(&str, &str); 10] = [
     ("disk I/O error", "node_stopped_on_io_error"),
     ("full", "disk_full_seen"),
     ("is a copy", "node_refused_old_disk"),
-    ("acknowledged entries were lost", "node_refused_old_disk"),
+    ("acknowledged entries were lost", "log_loss_noticed"),
     ("has not answered", "node_stopped_on_slow_disk"),
     ("state.db was not", "state_rebuilt"),
     ("start again to fetch it", "state_rebuilt"),
