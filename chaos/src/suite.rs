@@ -15,6 +15,7 @@ use pgraft_judge::{Judgement, Rank, shrink as shrink_history};
 use crate::judging;
 use crate::modules::Modules;
 use crate::plan::Case;
+use crate::progress::Stopwatch;
 use crate::scenario::Scenario;
 use crate::seed::Seed;
 use crate::shrink::{Limits, shrink};
@@ -56,6 +57,10 @@ pub struct Trial {
     pub marks: BTreeMap<String, u64>,
     /// Simulated time.
     pub simulated: Duration,
+    /// Real time of the simulation.
+    pub ran: Duration,
+    /// Real time of the judgement.
+    pub judged: Duration,
     /// Operations that clients invoked.
     pub operations: u64,
 }
@@ -139,6 +144,7 @@ impl Suite {
             };
             catch_unwind(AssertUnwindSafe(|| sim::run(&simulation)))
         };
+        let watch = Stopwatch::start();
         let outcome = match simulated(keep) {
             Ok(outcome) => outcome?,
             Err(panic) => sim::Outcome {
@@ -149,10 +155,12 @@ impl Suite {
                 operations: 0,
             },
         };
+        let ran = watch.elapsed();
         let sim::Outcome { events, log, marks, simulated, operations } = outcome;
         let history = judging::history(events);
         let judgement = judging::judged(&history, Some(scenario), &self.modules)?;
-        Ok(Trial { history, judgement, log, marks, simulated, operations })
+        let judged = watch.elapsed().saturating_sub(ran);
+        Ok(Trial { history, judgement, log, marks, simulated, ran, judged, operations })
     }
 
     /// Judges a history again.

@@ -22,6 +22,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<bool, String> {
     let keep = Keep { history, logs: arguments.log.is_some(), record };
     let trial = suite.run(&scenario, &case, keep)?;
     println!("{}", trial.judgement);
+    let (simulated, ran, judged) =
+        [trial.simulated, trial.ran, trial.judged].map(|time| time.as_secs_f64()).into();
+    println!("simulated in {ran:.2} s ({:.0} s/s), judged in {judged:.2} s", simulated / ran);
     if let Some(file) = &arguments.log {
         write(file, &trial.log)?;
     }

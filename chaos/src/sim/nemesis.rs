@@ -280,7 +280,13 @@ impl Nemesis {
                 let part = if *state { "state-" } else { "raft.db" };
                 let node = cluster.places.get_mut(&place).expect("resolved to a place");
                 node.damaged = true;
-                if node.process.disk.flip_at(part, *byte_permille, *bit).is_some() {
+                // The write-ahead log is many times as large: each has its turn.
+                let of_wal = number.is_multiple_of(2);
+                let chosen = |name: &str| {
+                    name.contains(part)
+                        && (if of_wal { name.ends_with("-wal") } else { name.ends_with(".db") })
+                };
+                if node.process.disk.flip_at(chosen, *byte_permille, *bit).is_some() {
                     cluster.journal.mark("bit_flipped");
                 }
             }

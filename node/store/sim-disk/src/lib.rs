@@ -175,11 +175,16 @@ impl SimDisk {
         self.slot.with(|state| state.flip(name, byte, bit));
     }
 
-    /// Flips one bit, lowest first, of the byte at `permille` of all bytes of the files whose names
-    /// contain `part`. Returns which it was; `None` when there are no such bytes.
-    pub fn flip_at(&self, part: &str, permille: u32, bit: u8) -> Option<(String, usize)> {
+    /// Flips one bit, lowest first, of the byte at `permille` of all bytes of the files with a
+    /// `chosen` name. Returns which it was; `None` when there are no such bytes.
+    pub fn flip_at(
+        &self,
+        chosen: impl Fn(&str) -> bool,
+        permille: u32,
+        bit: u8,
+    ) -> Option<(String, usize)> {
         self.slot.with(|state| {
-            let (name, byte) = state.byte_at(part, permille)?;
+            let (name, byte) = state.byte_at(chosen, permille)?;
             state.flip(&name, byte, bit % 8);
             Some((name, byte))
         })

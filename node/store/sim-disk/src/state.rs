@@ -233,8 +233,12 @@ impl State {
     }
 
     /// The file and byte at `permille` of all bytes of the files whose names contain `part`.
-    pub(crate) fn byte_at(&self, part: &str, permille: u32) -> Option<(String, usize)> {
-        let files = self.image.files.iter().filter(|(name, _)| name.contains(part));
+    pub(crate) fn byte_at(
+        &self,
+        chosen: impl Fn(&str) -> bool,
+        permille: u32,
+    ) -> Option<(String, usize)> {
+        let files = self.image.files.iter().filter(|(name, _)| chosen(name));
         let sizes: Vec<(&String, usize)> =
             files.map(|(name, file)| (name, file.contents().len())).collect();
         let total: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
