@@ -1,5 +1,5 @@
-//! The machines' modules that a run has: in its nodes, and in the judge, which measures the nodes by
-//! them. Not here: judging.
+//! The machines' modules that a run has: in its nodes, and in the judge, which measures the nodes
+//! by them. Not here: judging.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Making components of guests, and compiling them ahead of time. Only programs with the feature `compiler` have this.
+//! Making components of guests, and compiling them ahead of time. Only programs with the feature
+//! `compiler` have this.
 //!
 //! Never on the applying thread and never inside PostgreSQL: compiling takes tens of milliseconds
 //! for a small guest, a minute for a large one, and wasmtime does not promise that hostile input
