@@ -38,6 +38,9 @@ fn mutant(name: &str) -> bool {
 }
 "#;
 
+const OUR_VERSION: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
+const PLANTED_VERSION: &str = "version = \"0.0.0\"";
+
 /// Where the host hands a guest the value of a row.
 const HOST_FILE: &str = "node/host/src/imports.rs";
 const HOST_FIND: &str = concat!(
@@ -74,6 +77,9 @@ pub fn plant(root: &Path, tree: &Path, bugs: &[Bug]) -> Result<(), String> {
         let ask = if file.starts_with("statemachines/") { ASK_AS_GUEST } else { ASK };
         patched.get_mut(&file).expect("only patched files ask").push_str(ask);
     }
+    for (file, text) in renumbered(root)? {
+        patched.insert(file, text);
+    }
     let tracked = tracked(root)?;
     let wrong = |file: &str, error: io::Error| format!("{file}: {error}");
     for file in &tracked {
@@ -84,6 +90,25 @@ pub fn plant(root: &Path, tree: &Path, bugs: &[Bug]) -> Result<(), String> {
         write_changed(&tree.join(file), &bytes).map_err(|error| wrong(file, error))?;
     }
     forget_others(tree, tree, &tracked).map_err(|error| format!("{}: {error}", tree.display()))
+}
+
+/// The workspace under another version. Cargo tells the crates of two trees apart by name, version
+/// and place in the workspace only: with one version and one target folder it would take ours for
+/// the planted ones, and planted ones for ours.
+fn renumbered(root: &Path) -> Result<[(String, String); 2], String> {
+    let read = |file: &str| {
+        fs::read_to_string(root.join(file)).map_err(|error| format!("{file}: {error}"))
+    };
+    let manifest = read("Cargo.toml")?.replacen(OUR_VERSION, PLANTED_VERSION, 1);
+    let packages = read("Cargo.lock")?;
+    let packages = packages.split("[[package]]").map(|package| match package {
+        ours if ours.starts_with("\nname = \"pgraft") => {
+            ours.replacen(OUR_VERSION, PLANTED_VERSION, 1)
+        }
+        other => other.to_owned(),
+    });
+    let lock = packages.collect::<Vec<String>>().join("[[package]]");
+    Ok([("Cargo.toml".to_owned(), manifest), ("Cargo.lock".to_owned(), lock)])
 }
 
 /// Files that git tracks, or would track, and that are there.
