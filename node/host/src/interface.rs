@@ -56,9 +56,6 @@ pub(crate) enum Trigger {
     Wake,
     #[component(name = "effect-done")]
     EffectDone((u64, GuestOutcome)),
-    #[component(name = "event")]
-    #[expect(dead_code, reason = "part of the interface; no subscriptions between machines yet")]
-    Event((String, Vec<u8>)),
 }
 
 /// One page of a scan.
@@ -96,4 +93,5 @@ pub(crate) struct Manifest {
     #[component(name = "migrates-from")]
     pub(crate) migrates_from: u32,
     pub(crate) api: String,
+    pub(crate) keyed: bool,
 }

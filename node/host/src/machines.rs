@@ -135,10 +135,10 @@ impl Module {
             exports.push(index.ok_or_else(|| refused(name, format!("no export {export}")))?);
         }
         let mut module = Module { linked, exports, schema: 0 };
-        let Manifest { name: calls_itself, version, schema, migrates_from, api } =
+        let Manifest { name: calls_itself, version, schema, migrates_from, api, keyed } =
             module.describe(name)?;
         let api_bytes = api.len();
-        tracing::debug!(name, calls_itself, version, schema, migrates_from, api_bytes, "loaded");
+        tracing::debug!(name, calls_itself, version, schema, migrates_from, api_bytes, keyed, "loaded");
         module.schema = schema;
         Ok(module)
     }

@@ -2,7 +2,7 @@
 
 wit_bindgen::generate!({
     path: "../wit/v0.1",
-    world: "machine",
+    world: "verified-machine",
     pub_export_macro: true,
     export_macro_name: "export_component",
     default_bindings_module: "pgraft_sdk::bindings",

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::bindings::exports::pgraft::machine::guest::Guest;
+use crate::bindings::exports::pgraft::machine::verification::Guest as Verification;
 use crate::{Command, Context, Error, Machine, Manifest, Outcome, Progress, Trigger, storage};
 
 /// A machine as the host calls it.
@@ -38,5 +39,19 @@ impl<M: Machine> Guest for Shim<M> {
 
     fn migrate(ctx: Context, from_schema: u32, step: u32) -> Result<Progress, Error> {
         M::migrate(&ctx, from_schema, step)
+    }
+}
+
+impl<M: Machine> Verification for Shim<M> {
+    fn command_key(payload: Vec<u8>) -> Option<Vec<u8>> {
+        M::command_key(&payload)
+    }
+
+    fn query_key(request: Vec<u8>) -> Option<Vec<u8>> {
+        M::query_key(&request)
+    }
+
+    fn invariant(ctx: Context) -> Result<(), String> {
+        M::invariant(&ctx)
     }
 }

@@ -20,6 +20,9 @@ pub trait Machine {
     const MIGRATES_FROM: u32 = Self::SCHEMA;
     /// Description of commands and queries for tools; any text.
     const API: &'static str = "";
+    /// Commands and queries on different keys do not see each other: see
+    /// [`Machine::command_key`].
+    const KEYED: bool = false;
 
     /// Runs once, in the entry that creates the machine.
     ///
@@ -50,7 +53,7 @@ pub trait Machine {
         each(commands, |command| Self::apply(ctx, command))
     }
 
-    /// Time has come, an effect was carried out, or another machine said something.
+    /// Time has come, or an effect was carried out.
     ///
     /// # Errors
     /// A rejection. Natively and in the host it undoes the call's writes.
@@ -74,6 +77,25 @@ pub trait Machine {
         Ok(Progress::Done)
     }
 
+    /// The key that a command touches; `None` = it may touch all. Asked by checkers when
+    /// [`Machine::KEYED`]; uses nothing but the payload.
+    fn command_key(_payload: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// [`Machine::command_key`] for a query.
+    fn query_key(_request: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What must hold after every entry; asked by checkers, read only.
+    ///
+    /// # Errors
+    /// What is wrong with the state.
+    fn invariant(_ctx: &Context) -> core::result::Result<(), String> {
+        Ok(())
+    }
+
     /// What the host is told about this module. Not meant to be overridden.
     fn manifest() -> Manifest {
         Manifest {
@@ -82,6 +104,7 @@ pub trait Machine {
             schema: Self::SCHEMA,
             migrates_from: Self::MIGRATES_FROM,
             api: Self::API.into(),
+            keyed: Self::KEYED,
         }
     }
 }

@@ -54,8 +54,6 @@ pub enum Trigger {
     Wake,
     /// An effect was carried out: its id and outcome.
     EffectDone((u64, Outcome)),
-    /// Another machine emitted an event: its name and the payload.
-    Event((String, Vec<u8>)),
 }
 
 /// What a module says about itself.
@@ -71,6 +69,8 @@ pub struct Manifest {
     pub migrates_from: u32,
     /// Description for tools.
     pub api: String,
+    /// Commands on different keys do not see each other's effects.
+    pub keyed: bool,
 }
 
 /// Whether a migration needs another step.
