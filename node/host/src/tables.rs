@@ -6,7 +6,7 @@ use crate::rejection::HostCode;
 use crate::sheet::Sheet;
 
 /// Changes the keyspaces of machines, inside a transaction. Savepoints nest.
-pub(crate) trait WriteTables {
+pub(crate) trait WriteTables: ReadTables {
     fn put(&mut self, machine: u32, key: &[u8], value: &[u8]) -> Result<(), Fault>;
     fn delete(&mut self, machine: u32, key: &[u8]) -> Result<bool, Fault>;
     fn delete_range(&mut self, machine: u32, start: &[u8], end: &[u8]) -> Result<u64, Fault>;
