@@ -47,6 +47,12 @@ impl Blobs {
         self.by_sha256.get(sha256).is_some_and(|blob| blob.received == blob.total)
     }
 
+    /// Whether anything of a module is there.
+    #[cfg(test)]
+    pub(crate) fn has_begun(&self, sha256: &Sha256Bytes) -> bool {
+        self.by_sha256.contains_key(sha256)
+    }
+
     /// Adds a part; how many bytes are there now. `used` tells which modules are run, or were.
     ///
     /// # Errors
@@ -97,7 +103,8 @@ impl Blobs {
         component: &[u8],
     ) -> Result<(), Fault> {
         let total = component.len() as u64;
-        for (part, offset) in component.chunks(STAGE_BYTES_MAX).zip((0..).step_by(STAGE_BYTES_MAX)) {
+        for (part, offset) in component.chunks(STAGE_BYTES_MAX).zip((0..).step_by(STAGE_BYTES_MAX))
+        {
             state.put(HOST, &part_key(&sha256, offset), part)?;
         }
         let blob = Blob { total, received: total, since_ms: 0 };

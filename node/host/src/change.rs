@@ -247,9 +247,7 @@ fn write_limits(out: &mut Writer, limits: &NewLimits) {
 fn read_limits(fields: &mut Reader<'_>) -> Result<NewLimits, Malformed> {
     let count = fields.u8()?;
     let limit = |number: u8| LimitName::ALL.iter().copied().find(|limit| *limit as u8 == number);
-    (0..count)
-        .map(|_| Ok((limit(fields.u8()?).ok_or(Malformed)?, fields.u64()?)))
-        .collect()
+    (0..count).map(|_| Ok((limit(fields.u8()?).ok_or(Malformed)?, fields.u64()?))).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use pgraft_store::{ReadTables, StateStore};
 
 use crate::fault::Fault;
 use crate::limits::PAGE_BYTES_MAX;
-use crate::rows::{self, Paged};
+use crate::rows::Paged;
 use crate::tables::WriteTables;
 
 /// Distance of these keyspaces from the machines' own.

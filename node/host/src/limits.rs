@@ -161,6 +161,8 @@ pub const STAGE_BYTES_MAX: usize = 256 << 10;
 pub const STAGED_BYTES_MAX: u64 = 64 << 20;
 /// Milliseconds of log time after which a staged module that nobody runs is forgotten.
 pub const STAGED_MS_MAX: u64 = 3_600_000;
+/// Description of its commands and queries that a module may give.
+pub const API_BYTES_MAX: usize = 64 << 10;
 /// First configuration of a machine.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 

@@ -210,11 +210,11 @@ impl Registry {
         Ok(())
     }
 
-    /// The id for a new machine: fixed for the built-in ones, else above all others.
+    /// The id for a new machine: fixed for the built-in ones, else the lowest that is free. Nothing
+    /// is left of a machine that had it before.
     pub(crate) fn id_for(&self, name: &str) -> u32 {
-        let next_free =
-            || self.by_id.last_key_value().map_or(OTHERS_ID, |(id, _)| OTHERS_ID.max(id + 1));
-        fixed_id(name).unwrap_or_else(next_free)
+        let free = || (OTHERS_ID..).find(|id| !self.by_id.contains_key(id));
+        fixed_id(name).or_else(free).expect("there are fewer machines than numbers")
     }
 
     /// Has a machine run `module` from here on, and be what `row` says.

@@ -9,12 +9,7 @@ fn changes() -> Vec<Change> {
     let limits = || vec![(LimitName::CommandFuel, 5), (LimitName::EventsKept, 0)];
     vec![
         Change::Stage { sha256: [1; 32], total: 9, offset: 4, bytes: vec![7; 5] },
-        Change::Install {
-            machine: machine(),
-            sha256: [2; 32],
-            config: vec![1],
-            limits: limits(),
-        },
+        Change::Install { machine: machine(), sha256: [2; 32], config: vec![1], limits: limits() },
         Change::Upgrade {
             machine: machine(),
             sha256: [3; 32],
