@@ -18,6 +18,7 @@ use crate::limits::{
     CALL_EFFECTS_MAX, EFFECT_BYTES_MAX, EFFECT_KIND_BYTES_MAX, EVENTS_BYTES_MAX, EVENTS_MAX,
     GET_MANY_BYTES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
 };
+use crate::registration::Registration;
 use crate::rejection::HostCode;
 use crate::tables::{Tables, WriteTables};
 
@@ -37,6 +38,20 @@ pub(crate) struct Who {
     pub(crate) may_change_conf: bool,
     /// Rows are set aside before they change.
     pub(crate) sets_aside: bool,
+}
+
+impl Who {
+    /// A machine that asks for no configuration changes and sets nothing aside: of queries.
+    pub(crate) fn of(name: &str, row: &Registration) -> Who {
+        Who {
+            machine: row.id,
+            name: name.into(),
+            index: Index::ZERO,
+            limits: row.limits,
+            may_change_conf: false,
+            sets_aside: false,
+        }
+    }
 }
 
 /// An effect requested in this call.

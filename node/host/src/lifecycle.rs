@@ -388,17 +388,9 @@ pub(crate) fn new_row(
     turn: &Turn,
 ) -> Registration {
     Registration {
-        id: registry.id_for(name),
-        sha256: [0; 32],
-        schema: module.schema(),
-        limits,
-        previous: None,
-        migration: None,
-        has_copy: false,
         changed_at: turn.index,
         changed_ms: turn.time_ms,
-        changed_by: String::new(),
-        failure: String::new(),
+        ..Registration::new(registry.id_for(name), module.schema(), limits)
     }
 }
 
@@ -414,11 +406,11 @@ pub fn is_name(name: &str) -> bool {
     first && name.len() <= NAME_BYTES_MAX && name != MACHINES && name.as_bytes().iter().all(tail)
 }
 
-fn conflict(text: &str) -> Rejection {
+pub(crate) fn conflict(text: &str) -> Rejection {
     Rejection::says(HostCode::Conflict, text)
 }
 
-fn expected(runs: &Sha256Bytes, expect: &Sha256Bytes) -> Result<(), Rejection> {
+pub(crate) fn expected(runs: &Sha256Bytes, expect: &Sha256Bytes) -> Result<(), Rejection> {
     if runs == expect {
         return Ok(());
     }
@@ -426,12 +418,12 @@ fn expected(runs: &Sha256Bytes, expect: &Sha256Bytes) -> Result<(), Rejection> {
     Err(conflict(&format!("the machine runs module {runs}, not {expect}")))
 }
 
-fn limited(limits: Limits, changes: &NewLimits) -> Result<Limits, Rejection> {
+pub(crate) fn limited(limits: Limits, changes: &NewLimits) -> Result<Limits, Rejection> {
     limits.with(changes).map_err(|why| Rejection::says(HostCode::Quota, why))
 }
 
 /// An upgrade goes up, so that two administrators do not undo each other's by mistake.
-fn rises(old: &Module, new: &Module, any_version: bool) -> Result<(), Rejection> {
+pub(crate) fn rises(old: &Module, new: &Module, any_version: bool) -> Result<(), Rejection> {
     let (old, new) = (&old.manifest().version, &new.manifest().version);
     let above = match (semver::Version::parse(old), semver::Version::parse(new)) {
         (Ok(old), Ok(new)) => new > old,
@@ -448,7 +440,7 @@ fn rises(old: &Module, new: &Module, any_version: bool) -> Result<(), Rejection>
 }
 
 /// Whether a module can read rows of this schema, as they are or after its migration.
-fn reads(module: &Module, schema: u32) -> Result<(), Rejection> {
+pub(crate) fn reads(module: &Module, schema: u32) -> Result<(), Rejection> {
     let (from, to) = (module.manifest().migrates_from, module.schema());
     if (from..=to).contains(&schema) {
         return Ok(());

@@ -35,6 +35,13 @@ pub struct Code<'a> {
     pub compiled_sha256: [u8; 32],
 }
 
+impl<'a> Code<'a> {
+    /// Code that this very program has just had compiled.
+    pub fn of(name: &'a str, component: &'a [u8], compiled: &'a [u8]) -> Code<'a> {
+        Code { name, component, compiled, compiled_sha256: Sha256::digest(compiled).into() }
+    }
+}
+
 /// The engine and its modules.
 pub struct Machines {
     engine: Engine,

@@ -53,8 +53,8 @@ pub(crate) type Judged = Result<Outcome, HostCode>;
 
 /// Answers queries over one connection, one at a time.
 pub struct Querier {
-    machines: Arc<Machines>,
-    reader: Option<StateReader>,
+    pub(crate) machines: Arc<Machines>,
+    pub(crate) reader: Option<StateReader>,
 }
 
 impl Querier {
@@ -179,7 +179,7 @@ impl Querier {
         Ok(Answer { index, outcome: answered(returned)? })
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
+    pub(crate) fn end(&mut self) -> Result<(), Fault> {
         self.reader.as_mut().expect("no call is going on").end().map_err(Fault::from)
     }
 
@@ -194,19 +194,12 @@ impl Querier {
             return Ok(Err(HostCode::Migrating));
         }
         let module = self.machines.of(name, &row.sha256)?;
-        let who = Who {
-            machine: row.id,
-            name: name.into(),
-            index: meta.applied,
-            limits: row.limits,
-            may_change_conf: false,
-            sets_aside: false,
-        };
+        let who = Who { index: meta.applied, ..Who::of(name, &row) };
         Ok(Ok((module, who)))
     }
 }
 
-fn row_of(reader: &StateReader, name: &str) -> Result<Option<Registration>, Fault> {
+pub(crate) fn row_of(reader: &StateReader, name: &str) -> Result<Option<Registration>, Fault> {
     if name.len() > NAME_BYTES_MAX {
         return Ok(None);
     }

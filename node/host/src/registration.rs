@@ -59,6 +59,23 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// A machine that runs nothing yet.
+    pub(crate) fn new(id: u32, schema: u32, limits: Limits) -> Registration {
+        Registration {
+            id,
+            sha256: [0; 32],
+            schema,
+            limits,
+            previous: None,
+            migration: None,
+            has_copy: false,
+            changed_at: Index::ZERO,
+            changed_ms: 0,
+            changed_by: String::new(),
+            failure: String::new(),
+        }
+    }
+
     /// Whether rows are set aside before they change.
     pub(crate) fn sets_aside(&self) -> bool {
         self.has_copy || self.migration.is_some()
