@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod costs;
+mod interface;
 
 #[cfg(feature = "compiler")]
 mod compile;
@@ -20,6 +21,7 @@ use wasmtime::{
 #[cfg(feature = "compiler")]
 pub use compile::{component, precompile, precompile_for, precompile_with};
 pub use costs::{COSTS, COSTS_VERSION};
+pub use interface::{PACKAGE, VERSION, bare, spoken};
 
 /// Largest linear memory of a guest, in bytes: what compiled code may assume to be reserved.
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;

@@ -6,11 +6,12 @@
 
 use std::cell::RefCell;
 
+use pgraft_engine::{PACKAGE, VERSION};
 use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
 use wasmtime::{Engine, Result, StoreContextMut, Trap};
 
 use crate::call::Call;
-use crate::interface::{GuestPage, Level, PACKAGE, VERSION};
+use crate::interface::{GuestPage, Level};
 use crate::limits::{GET_MANY_KEYS_MAX, HOST_CALL_FUEL, READ_FUEL, ROW_FUEL, WRITE_FUEL};
 use crate::rejection::HostCode;
 

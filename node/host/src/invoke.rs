@@ -11,7 +11,9 @@ use wasmtime::{OutOfMemory, Result, Store, Trap};
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::imports::State;
-use crate::interface::{Context, GuestCommand, GuestError, GuestOutcome, Manifest, Trigger};
+use crate::interface::{
+    Context, GuestCommand, GuestError, GuestOutcome, Manifest, Progress, Trigger,
+};
 use crate::limits::{HOSTCALL_BYTES_MAX, INSTANTIATION_FUEL};
 use crate::machines::Module;
 use crate::rejection::HostCode;
@@ -37,10 +39,14 @@ pub(crate) enum Export {
     React,
     Query,
     Migrate,
+    CommandKey,
+    QueryKey,
+    Invariant,
 }
 
 impl Export {
-    pub(crate) const ALL: [(Export, &'static str); 7] = [
+    /// What the interface `guest` exports, in the order of their numbers.
+    pub(crate) const GUEST: [(Export, &'static str); 7] = [
         (Export::Describe, "describe"),
         (Export::Init, "init"),
         (Export::Check, "check"),
@@ -49,9 +55,15 @@ impl Export {
         (Export::Query, "query"),
         (Export::Migrate, "migrate"),
     ];
+    /// What the interface `verification` exports; their numbers follow.
+    pub(crate) const VERIFICATION: [(Export, &'static str); 3] = [
+        (Export::CommandKey, "command-key"),
+        (Export::QueryKey, "query-key"),
+        (Export::Invariant, "invariant"),
+    ];
 }
 
-type Returned<R> = (Call, std::result::Result<R, Ended>);
+pub(crate) type Returned<R> = (Call, std::result::Result<R, Ended>);
 
 /// The commands of an entry for one machine.
 pub(crate) fn apply(
@@ -112,6 +124,53 @@ pub(crate) fn check(
 ) -> Returned<std::result::Result<(), GuestError>> {
     let (call, result) = invoke(module, Export::Check, call, fuel, (context, command));
     (call, result.map(|(outcome,)| outcome))
+}
+
+/// A step of the way from the rows of schema `from_schema` to those of the module's own.
+pub(crate) fn migrate(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+    from_schema: u32,
+    step: u32,
+) -> Returned<std::result::Result<Progress, GuestError>> {
+    let parameters = (context, from_schema, step);
+    let (call, result) = invoke(module, Export::Migrate, call, fuel, parameters);
+    (call, result.map(|(outcome,)| outcome))
+}
+
+/// The key that a command touches; of a module that exports `verification`, as those below.
+pub(crate) fn command_key(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    payload: &[u8],
+) -> Returned<Option<Vec<u8>>> {
+    let (call, result) = invoke(module, Export::CommandKey, call, fuel, (payload,));
+    (call, result.map(|(key,)| key))
+}
+
+/// The key that a query touches.
+pub(crate) fn query_key(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    request: &[u8],
+) -> Returned<Option<Vec<u8>>> {
+    let (call, result) = invoke(module, Export::QueryKey, call, fuel, (request,));
+    (call, result.map(|(key,)| key))
+}
+
+/// Whether what must hold after every entry does; or in words what does not.
+pub(crate) fn invariant(
+    module: &Module,
+    call: Call,
+    fuel: u64,
+    context: Context,
+) -> Returned<std::result::Result<(), String>> {
+    let (call, result) = invoke(module, Export::Invariant, call, fuel, (context,));
+    (call, result.map(|(holds,)| holds))
 }
 
 /// What the module says about itself.

@@ -49,13 +49,14 @@ pub use apply::{Applied, Applier, Bootstrap, Event};
 pub use cache::{CacheError, CachedCode, CodeCache};
 pub use command::{Command, CommandError};
 pub use fault::Fault;
+pub use interface::{Manifest, Progress};
 pub use machines::{Code, Machines};
 pub use outbox::Effect;
 pub use pgraft_engine::Place;
 pub use plan::Turn;
 pub use query::{Answer, Querier};
 pub use rejection::{HostCode, Outcome, Rejection};
-pub use specification::{Request, Specification, State, Transition};
+pub use specification::{Migrated, Request, Specification, State, Transition};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use pgraft_engine::Place;
+use pgraft_engine::{PACKAGE, Place, VERSION, bare, spoken};
 use pgraft_replica::Index;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
@@ -16,7 +16,7 @@ use wasmtime::{Engine, Store};
 use crate::call::{Call, Who};
 use crate::fault::Fault;
 use crate::imports::{State, linker};
-use crate::interface::{Manifest, PACKAGE, VERSION};
+use crate::interface::Manifest;
 use crate::invoke::{self, Export};
 use crate::limits::Limits;
 use crate::tables::Tables;
@@ -43,8 +43,9 @@ pub struct Machines {
 /// A loaded module: linked, its exports resolved, described.
 pub(crate) struct Module {
     linked: InstancePre<State>,
+    /// By the number of [`Export`]; those of `verification` only if the module exports it.
     exports: Vec<ComponentExportIndex>,
-    schema: u32,
+    manifest: Manifest,
 }
 
 impl Machines {
@@ -116,30 +117,34 @@ impl std::fmt::Debug for Machines {
 impl Module {
     fn link(engine: &Engine, name: &str, component: &Component) -> Result<Module, Fault> {
         let kind = component.component_type();
-        if let Some((import, _)) =
-            kind.imports(engine).find(|(import, _)| !import.starts_with(PACKAGE))
-        {
-            return Err(refused(name, format!("it imports {import}; only {PACKAGE}* is there")));
+        for (import, _) in kind.imports(engine) {
+            spoken(import).map_err(|why| refused(name, format!("it imports {why}")))?;
         }
         let engine_says = |error: wasmtime::Error| refused(name, format!("{error:#}"));
         let linked = linker(engine)
             .and_then(|linker| linker.instantiate_pre(component))
             .map_err(engine_says)?;
-        let guest = format!("{PACKAGE}guest@{VERSION}");
-        let guest = component
-            .get_export_index(None, &guest)
-            .ok_or_else(|| refused(name, format!("it does not export {guest}")))?;
+        let missing = |what: String| refused(name, format!("it does not export {what}"));
+        let guest = exported(engine, name, component, "guest")?
+            .ok_or_else(|| missing(format!("{PACKAGE}guest@{VERSION}")))?;
+        let verification = exported(engine, name, component, "verification")?;
         let mut exports = Vec::new();
-        for (_, export) in Export::ALL {
-            let index = component.get_export_index(Some(&guest), export);
-            exports.push(index.ok_or_else(|| refused(name, format!("no export {export}")))?);
+        for (interface, functions) in
+            [(Some(guest), &Export::GUEST[..]), (verification, &Export::VERIFICATION)]
+        {
+            let Some(interface) = interface else { continue };
+            for (_, export) in functions {
+                let index = component.get_export_index(Some(&interface), export);
+                exports.push(index.ok_or_else(|| missing((*export).to_owned()))?);
+            }
         }
-        let mut module = Module { linked, exports, schema: 0 };
-        let Manifest { name: calls_itself, version, schema, migrates_from, api, keyed } =
-            module.describe(name)?;
-        let api_bytes = api.len();
-        tracing::debug!(name, calls_itself, version, schema, migrates_from, api_bytes, keyed, "loaded");
-        module.schema = schema;
+        let nothing = Manifest::default();
+        let mut module = Module { linked, exports, manifest: nothing };
+        module.manifest = module.describe(name)?;
+        if module.manifest.keyed && !module.verifies() {
+            return Err(refused(name, "it calls itself keyed, but does not export verification"));
+        }
+        tracing::debug!(name, manifest = ?module.manifest, "loaded");
         Ok(module)
     }
 
@@ -165,9 +170,19 @@ impl Module {
         &self.exports[export as usize]
     }
 
+    /// What the module says about itself.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     /// Schema of the rows that the module reads and writes.
     pub(crate) fn schema(&self) -> u32 {
-        self.schema
+        self.manifest.schema
+    }
+
+    /// Whether the module exports what checkers ask.
+    pub(crate) fn verifies(&self) -> bool {
+        self.exports.len() > Export::GUEST.len()
     }
 
     pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
@@ -181,6 +196,20 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> 
     // compiled by pgraft-engine, so these are bytes of wasmtime's own making. The engine itself
     // refuses code of another version or configuration.
     unsafe { Component::deserialize(engine, compiled) }
+}
+
+/// The interface that a component exports under this bare name, in any version that is spoken.
+fn exported(
+    engine: &Engine,
+    name: &str,
+    component: &Component,
+    interface: &str,
+) -> Result<Option<ComponentExportIndex>, Fault> {
+    let kind = component.component_type();
+    let mut exports = kind.exports(engine).map(|(export, _)| export);
+    let Some(export) = exports.find(|export| bare(export) == interface) else { return Ok(None) };
+    spoken(export).map_err(|why| refused(name, format!("it exports {why}")))?;
+    Ok(component.get_export_index(None, export))
 }
 
 fn refused(name: &str, why: impl Into<String>) -> Fault {
