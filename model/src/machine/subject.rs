@@ -151,8 +151,14 @@ impl Subject {
         Subject { mutant, ..self }
     }
 
-    /// What is wrong with a state, by the invariant.
+    /// What is wrong with a state, by the invariant that the module exports, or by the one that was
+    /// given beside it.
     pub(crate) fn wrong(&self, state: &State, turn: &Turn) -> Option<String> {
+        match self.function.invariant(state, turn) {
+            Ok(Ok(())) => {}
+            Ok(Err(says)) => return Some(says),
+            Err(fault) => return Some(fault.to_string()),
+        }
         match &self.invariant {
             Invariant::None => None,
             Invariant::Query { query, expected } => match self.function.query(state, turn, query) {
