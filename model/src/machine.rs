@@ -27,7 +27,7 @@ mod orders;
 pub mod subject;
 
 pub use orders::{Action, Orders, State};
-pub use subject::{Invariant, Mutant, Subject};
+pub use subject::{Invariant, Module, Mutant, Subject};
 
 use std::net::SocketAddr;
 

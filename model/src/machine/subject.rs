@@ -84,7 +84,8 @@ impl Module {
         }
     }
 
-    pub(crate) fn code(&self) -> Code<'_> {
+    /// As an engine takes it.
+    pub fn code(&self) -> Code<'_> {
         Code {
             name: &self.name,
             component: &self.component,

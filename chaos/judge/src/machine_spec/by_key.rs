@@ -220,8 +220,15 @@ impl Run<'_, '_> {
     ) -> Option<Lie> {
         let (machine, key) = (self.keys.module.name().to_owned(), self.key.clone());
         let payload = payload.to_vec();
-        (together != alone)
-            .then_some(Lie { machine, key, index, payload, is_query, together, alone })
+        (together != alone).then_some(Lie {
+            machine,
+            key,
+            index,
+            payload,
+            is_query,
+            together,
+            alone,
+        })
     }
 }
 
