@@ -1,6 +1,6 @@
 //! What a module says of itself for its checkers (`verification` of the interface), held against a
-//! replayed log: its invariant after every entry, and that its keys do not see each other. Not here:
-//! the replay, and how a claim is looked at.
+//! replayed log: its invariant after every entry, and that its keys do not see each other. Not
+//! here: the replay, and how a claim is looked at.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A module out of a file, compiled and described: what every part looks at. Not here: whether it is
-//! any good.
+//! A module out of a file, compiled and described: what every part looks at. Not here: whether it
+//! is any good.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

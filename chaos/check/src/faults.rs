@@ -90,7 +90,8 @@ impl<'a> Clusters<'a> {
         Ok(Clusters { suite, machine, folder, again, outcomes, promises })
     }
 
-    /// Runs the scenarios in turn and adds a part for each, then one for each promise of the module.
+    /// Runs the scenarios in turn and adds a part for each, then one for each promise the module
+    /// makes.
     ///
     /// # Errors
     /// When a run cannot be made, or the report cannot be written; in words.
