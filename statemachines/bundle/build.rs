@@ -27,8 +27,8 @@ const MODULES: &[Guest] = &[
 ];
 
 const TEST_MODULES: &[Guest] = &[
-    Guest { name: "counter", package: "pgraft-example-counter", features: "" },
-    Guest { name: "counter-v1", package: "pgraft-example-counter", features: "v1" },
+    Guest { name: "counter", package: "pgraft-test-counter", features: "" },
+    Guest { name: "counter-v1", package: "pgraft-test-counter", features: "v1" },
 ];
 
 /// What decides a guest's bytes, relative to the root of the workspace.
@@ -43,8 +43,8 @@ const SOURCES: &[&str] = &[
     "statemachines/kv/Cargo.toml",
     "statemachines/membership/src",
     "statemachines/membership/Cargo.toml",
-    "statemachines/examples/counter/src",
-    "statemachines/examples/counter/Cargo.toml",
+    "statemachines/bundle/counter/src",
+    "statemachines/bundle/counter/Cargo.toml",
 ];
 
 const GUEST_TARGET: &str = "wasm32-unknown-unknown";

@@ -288,6 +288,11 @@ impl Specification {
         })
     }
 
+    /// The seed that the machine is told at a turn.
+    pub fn seed(&self, turn: &Turn) -> u64 {
+        context(&self.who.name, turn).seed
+    }
+
     /// What the module says about itself.
     pub fn manifest(&self) -> &Manifest {
         self.module.manifest()
