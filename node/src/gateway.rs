@@ -163,6 +163,9 @@ impl Gateway {
             }
             Op::Command { machine, payload } => {
                 let payload = Bytes::from(payload);
+                if let Some(refused) = self.checked(&machine, &request.principal, &payload).await? {
+                    return Ok(refused);
+                }
                 let (index, outcome) =
                     self.command(&machine, &request.principal, payload, deadline).await?;
                 Ok(Answer::Outcome { index: index.0, outcome })
@@ -195,6 +198,24 @@ impl Gateway {
                 Ok(Answer::Done)
             }
         }
+    }
+
+    /// What a machine's `check` says against a command, before it enters the log. The built-in
+    /// machines are not asked: they say the same when they apply it, and every write would pay.
+    async fn checked(
+        &self,
+        machine: &str,
+        principal: &str,
+        payload: &Bytes,
+    ) -> Result<Option<Answer>, Failure> {
+        if pgraft_host::is_built_in(machine) {
+            return Ok(None);
+        }
+        let (machine, principal) = (machine.to_owned(), principal.to_owned());
+        let answer = self.shared.readers.check(machine, principal, payload.clone()).await?;
+        // What the host says depends on how far this node is; the log says it for sure.
+        let own = answer.outcome.as_ref().is_err_and(|rejection| rejection.host_code().is_none());
+        Ok(own.then_some(Answer::Outcome { index: answer.index.0, outcome: answer.outcome }))
     }
 
     fn deadline(&self, asked_ms: u32) -> Instant {

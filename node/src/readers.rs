@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use pgraft_host::{
     Answer, Change, Fault, KeptEvent, Listed, Machines, Querier, Rehearsal, Rejection,
 };
@@ -82,6 +83,16 @@ impl Readers {
         request: Vec<u8>,
     ) -> Result<Answer, Failure> {
         self.ask(move |querier| querier.query(&machine, &principal, &request)).await
+    }
+
+    /// Asks a machine whether it would take a command, on the newest committed state of this node.
+    pub(crate) async fn check(
+        &self,
+        machine: String,
+        principal: String,
+        payload: Bytes,
+    ) -> Result<Answer, Failure> {
+        self.ask(move |querier| querier.check(&machine, &principal, &payload)).await
     }
 
     /// All machines.

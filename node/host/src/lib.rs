@@ -68,6 +68,7 @@ pub use pgraft_engine::{Place, fingerprint as engine_fingerprint};
 pub use plan::Turn;
 pub use query::{Answer, Listed, Querier};
 pub use registration::{Migration, Ran, Registration};
+pub use registry::is_built_in;
 pub use rehearsal::Rehearsal;
 pub use rejection::{HostCode, Outcome, Rejection};
 pub use specification::{Migrated, Request, Specification, State, Transition};

@@ -150,6 +150,11 @@ pub(crate) fn fixed_id(name: &str) -> Option<u32> {
     }
 }
 
+/// Whether a machine comes with the program and cannot be removed.
+pub fn is_built_in(name: &str) -> bool {
+    fixed_id(name).is_some()
+}
+
 /// All machines, a mirror of their rows.
 #[derive(Default)]
 pub(crate) struct Registry {
