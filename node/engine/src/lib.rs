@@ -15,6 +15,7 @@ mod interface;
 mod compile;
 #[cfg(feature = "compiler")]
 mod depth;
+pub mod helper;
 #[cfg(feature = "compiler")]
 mod inspect;
 pub mod limits;
