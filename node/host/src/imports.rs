@@ -6,11 +6,12 @@
 
 use std::cell::RefCell;
 
+use pgraft_engine::{PACKAGE, VERSION};
 use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
 use wasmtime::{Engine, Result, StoreContextMut, Trap};
 
 use crate::call::Call;
-use crate::interface::{GuestPage, Level, PACKAGE, VERSION};
+use crate::interface::{GuestPage, Level};
 use crate::limits::{GET_MANY_KEYS_MAX, HOST_CALL_FUEL, READ_FUEL, ROW_FUEL, WRITE_FUEL};
 use crate::rejection::HostCode;
 
@@ -33,7 +34,11 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
+/// Every function begins with this.
 fn charge(context: &mut Context<'_>, fuel: u64) -> Result<()> {
+    if context.data().borrow().beginning {
+        return context.data().borrow_mut().end(HostCode::BadInterface);
+    }
     match context.get_fuel()?.checked_sub(fuel) {
         Some(left) => context.set_fuel(left),
         None => {

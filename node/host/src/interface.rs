@@ -1,13 +1,9 @@
-//! The records of `pgraft:machine@0.1.0` (statemachines/wit) as the engine passes them.
+//! The records of `pgraft:machine@0.1.0` (statemachines/wit) as the engine passes them. Names and
+//! versions of the interfaces are in pgraft-engine.
 //!
 //! Parameters borrow, so that a batch crosses into the guest with one copy.
 
 use wasmtime::component::{ComponentType, Lift, Lower};
-
-/// Prefix of all that a module may import.
-pub(crate) const PACKAGE: &str = "pgraft:machine/";
-/// Version of the interface this host offers.
-pub(crate) const VERSION: &str = "0.1.0";
 
 /// What the log fixes about the entry being applied.
 #[derive(Clone, Copy, Debug, ComponentType, Lower)]
@@ -67,6 +63,19 @@ pub(crate) struct GuestPage {
     pub(crate) more: bool,
 }
 
+/// How far a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Progress {
+    /// The rows are the new schema's.
+    #[component(name = "done")]
+    Done,
+    /// Another step is needed.
+    #[component(name = "more")]
+    More,
+}
+
 /// Level of a guest's log line.
 #[derive(Clone, Copy, Debug, ComponentType, Lift)]
 #[component(enum)]
@@ -84,14 +93,20 @@ pub(crate) enum Level {
 }
 
 /// What a module says about itself.
-#[derive(Clone, Debug, ComponentType, Lift)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, ComponentType, Lift)]
 #[component(record)]
-pub(crate) struct Manifest {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) schema: u32,
+pub struct Manifest {
+    /// For people.
+    pub name: String,
+    /// Semantic version of the module, as its author writes it.
+    pub version: String,
+    /// Schema of the rows that it reads and writes.
+    pub schema: u32,
+    /// The oldest schema that its `migrate` can start from.
     #[component(name = "migrates-from")]
-    pub(crate) migrates_from: u32,
-    pub(crate) api: String,
-    pub(crate) keyed: bool,
+    pub migrates_from: u32,
+    /// Description of commands and queries for tools; may be empty.
+    pub api: String,
+    /// Whether commands and queries on different keys do not see each other's effects.
+    pub keyed: bool,
 }

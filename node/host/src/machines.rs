@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use pgraft_engine::Place;
+use pgraft_engine::{PACKAGE, Place, VERSION, bare, spoken};
 use pgraft_replica::Index;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
@@ -16,9 +16,10 @@ use wasmtime::{Engine, Store};
 use crate::call::{Call, Who};
 use crate::fault::Fault;
 use crate::imports::{State, linker};
-use crate::interface::{Manifest, PACKAGE, VERSION};
+use crate::interface::Manifest;
 use crate::invoke::{self, Export};
-use crate::limits::Limits;
+use crate::limits::{API_BYTES_MAX, Limits, NAME_BYTES_MAX};
+use crate::rejection::{HostCode, Rejection};
 use crate::tables::Tables;
 
 /// A module as it comes with the program or out of the cache.
@@ -34,17 +35,29 @@ pub struct Code<'a> {
     pub compiled_sha256: [u8; 32],
 }
 
+impl<'a> Code<'a> {
+    /// Code that this very program has just had compiled.
+    pub fn of(name: &'a str, component: &'a [u8], compiled: &'a [u8]) -> Code<'a> {
+        Code { name, component, compiled, compiled_sha256: Sha256::digest(compiled).into() }
+    }
+}
+
 /// The engine and its modules.
 pub struct Machines {
     engine: Engine,
     modules: RwLock<BTreeMap<[u8; 32], Arc<Module>>>,
+    /// Modules that no node can run, and why: found out when they were compiled.
+    refused: RwLock<BTreeMap<[u8; 32], String>>,
 }
 
 /// A loaded module: linked, its exports resolved, described.
 pub(crate) struct Module {
+    /// Its bytes, of one that came with the program: genesis keeps them with the state.
+    component: Option<Arc<[u8]>>,
     linked: InstancePre<State>,
+    /// By the number of [`Export`]; those of `verification` only if the module exports it.
     exports: Vec<ComponentExportIndex>,
-    schema: u32,
+    manifest: Manifest,
 }
 
 impl Machines {
@@ -63,11 +76,24 @@ impl Machines {
     /// # Errors
     /// As [`Machines::load`].
     pub fn with_engine(engine: Engine, modules: &[Code<'_>]) -> Result<Machines, Fault> {
-        let machines = Machines { engine, modules: RwLock::default() };
+        let (modules_of_all, refused) = (RwLock::default(), RwLock::default());
+        let machines = Machines { engine, modules: modules_of_all, refused };
         for code in modules {
-            machines.load(code)?;
+            machines.add(code, Some(code.component.into()))?;
         }
         Ok(machines)
+    }
+
+    /// The same engine and modules for another node in this process: what is loaded for one of
+    /// them later the other does not have.
+    #[must_use]
+    pub fn fork(&self) -> Machines {
+        let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Machines {
+            engine: self.engine.clone(),
+            modules: RwLock::new(modules),
+            refused: RwLock::default(),
+        }
     }
 
     /// Loads a module. Takes a fraction of a millisecond; no compiler is needed.
@@ -76,16 +102,42 @@ impl Machines {
     /// [`Fault::Module`] when the code is not what its hash says, was compiled for another engine,
     /// imports anything outside `pgraft:machine/*`, lacks an export, or cannot describe itself.
     pub fn load(&self, code: &Code<'_>) -> Result<(), Fault> {
+        self.add(code, None)
+    }
+
+    fn add(&self, code: &Code<'_>, kept: Option<Arc<[u8]>>) -> Result<(), Fault> {
         if <[u8; 32]>::from(Sha256::digest(code.compiled)) != code.compiled_sha256 {
             return Err(refused(code.name, "the compiled code is damaged: its hash differs"));
         }
         let component = deserialize(&self.engine, code.compiled)
             .map_err(|error| refused(code.name, format!("{error:#}")))?;
-        let module = Module::link(&self.engine, code.name, &component)?;
+        let mut module = Module::link(&self.engine, code.name, &component)?;
+        module.component = kept;
         let identity = Sha256::digest(code.component).into();
         let mut modules = self.modules.write().unwrap_or_else(PoisonError::into_inner);
         modules.insert(identity, Arc::new(module));
         Ok(())
+    }
+
+    /// Notes that no node can run this module, and why: its machine is told instead of waited for.
+    /// Only for what follows from the module's bytes alone.
+    pub fn refuse(&self, sha256: [u8; 32], why: String) {
+        self.refused.write().unwrap_or_else(PoisonError::into_inner).insert(sha256, why);
+    }
+
+    /// Why no node can run a module, if so.
+    pub fn refusal(&self, sha256: &[u8; 32]) -> Option<String> {
+        self.refused.read().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
+    }
+
+    /// What a module that is loaded says about itself.
+    pub fn manifest(&self, sha256: &[u8; 32]) -> Option<Manifest> {
+        self.module(sha256).map(|module| module.manifest.clone())
+    }
+
+    /// The bytes of a module that came with the program.
+    pub(crate) fn component(&self, sha256: &[u8; 32]) -> Option<Arc<[u8]>> {
+        self.module(sha256)?.component.clone()
     }
 
     /// Whether a module is loaded.
@@ -99,10 +151,8 @@ impl Machines {
 
     /// The module of a registered machine.
     pub(crate) fn of(&self, machine: &str, sha256: &[u8; 32]) -> Result<Arc<Module>, Fault> {
-        self.module(sha256).ok_or_else(|| Fault::MissingModule {
-            machine: machine.to_owned(),
-            sha256: hex(sha256),
-        })
+        let (machine, sha256) = (machine.to_owned(), *sha256);
+        self.module(&sha256).ok_or(Fault::MissingModule { machine, sha256, index: Index::ZERO })
     }
 }
 
@@ -116,30 +166,34 @@ impl std::fmt::Debug for Machines {
 impl Module {
     fn link(engine: &Engine, name: &str, component: &Component) -> Result<Module, Fault> {
         let kind = component.component_type();
-        if let Some((import, _)) =
-            kind.imports(engine).find(|(import, _)| !import.starts_with(PACKAGE))
-        {
-            return Err(refused(name, format!("it imports {import}; only {PACKAGE}* is there")));
+        for (import, _) in kind.imports(engine) {
+            spoken(import).map_err(|why| refused(name, format!("it imports {why}")))?;
         }
         let engine_says = |error: wasmtime::Error| refused(name, format!("{error:#}"));
         let linked = linker(engine)
             .and_then(|linker| linker.instantiate_pre(component))
             .map_err(engine_says)?;
-        let guest = format!("{PACKAGE}guest@{VERSION}");
-        let guest = component
-            .get_export_index(None, &guest)
-            .ok_or_else(|| refused(name, format!("it does not export {guest}")))?;
+        let missing = |what: String| refused(name, format!("it does not export {what}"));
+        let guest = exported(engine, name, component, "guest")?
+            .ok_or_else(|| missing(format!("{PACKAGE}guest@{VERSION}")))?;
+        let verification = exported(engine, name, component, "verification")?;
         let mut exports = Vec::new();
-        for (_, export) in Export::ALL {
-            let index = component.get_export_index(Some(&guest), export);
-            exports.push(index.ok_or_else(|| refused(name, format!("no export {export}")))?);
+        for (interface, functions) in
+            [(Some(guest), &Export::GUEST[..]), (verification, &Export::VERIFICATION)]
+        {
+            let Some(interface) = interface else { continue };
+            for (_, export) in functions {
+                let index = component.get_export_index(Some(&interface), export);
+                exports.push(index.ok_or_else(|| missing((*export).to_owned()))?);
+            }
         }
-        let mut module = Module { linked, exports, schema: 0 };
-        let Manifest { name: calls_itself, version, schema, migrates_from, api, keyed } =
-            module.describe(name)?;
-        let api_bytes = api.len();
-        tracing::debug!(name, calls_itself, version, schema, migrates_from, api_bytes, keyed, "loaded");
-        module.schema = schema;
+        let nothing = Manifest::default();
+        let mut module = Module { component: None, linked, exports, manifest: nothing };
+        module.manifest = module.describe(name)?;
+        if module.manifest.keyed && !module.verifies() {
+            return Err(refused(name, "it calls itself keyed, but does not export verification"));
+        }
+        tracing::debug!(name, manifest = ?module.manifest, "loaded");
         Ok(module)
     }
 
@@ -151,10 +205,21 @@ impl Module {
             index: Index::ZERO,
             limits: Limits::DEFAULT,
             may_change_conf: false,
+            sets_aside: false,
         };
         let fuel = who.limits.command_fuel;
+        let (_, tried) = invoke::try_out(self, Call::new(Tables::Nothing, who.clone(), 1));
+        match tried {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return Err(refused(name, why)),
+            Err(ended) => {
+                let ended = ended.words();
+                return Err(refused(name, format!("no instance of it can be made: {ended}")));
+            }
+        }
         let (_, described) = invoke::describe(self, Call::new(Tables::Nothing, who, 1), fuel);
-        described.map_err(|ended| refused(name, format!("it cannot describe itself: {ended:?}")))
+        described
+            .map_err(|ended| refused(name, format!("it cannot describe itself: {}", ended.words())))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -165,9 +230,43 @@ impl Module {
         &self.exports[export as usize]
     }
 
+    /// What the module says about itself.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     /// Schema of the rows that the module reads and writes.
     pub(crate) fn schema(&self) -> u32 {
-        self.schema
+        self.manifest.schema
+    }
+
+    /// Whether what the module says about itself can be kept and compared.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn acceptable(&self) -> Result<(), Rejection> {
+        let Manifest { name, version, schema, migrates_from, api, .. } = &self.manifest;
+        let bad = |text: String| Err(Rejection::says(HostCode::BadModule, text));
+        for (what, bytes, most) in [
+            ("name", name.len(), NAME_BYTES_MAX),
+            ("version", version.len(), NAME_BYTES_MAX),
+            ("api", api.len(), API_BYTES_MAX),
+        ] {
+            if bytes > most {
+                return bad(format!(
+                    "the module's {what} has {bytes} bytes, at most {most} may be"
+                ));
+            }
+        }
+        if migrates_from > schema {
+            return bad(format!("the module migrates from schema {migrates_from} to {schema}"));
+        }
+        Ok(())
+    }
+
+    /// Whether the module exports what checkers ask.
+    pub(crate) fn verifies(&self) -> bool {
+        self.exports.len() > Export::GUEST.len()
     }
 
     pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
@@ -181,6 +280,20 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> 
     // compiled by pgraft-engine, so these are bytes of wasmtime's own making. The engine itself
     // refuses code of another version or configuration.
     unsafe { Component::deserialize(engine, compiled) }
+}
+
+/// The interface that a component exports under this bare name, in any version that is spoken.
+fn exported(
+    engine: &Engine,
+    name: &str,
+    component: &Component,
+    interface: &str,
+) -> Result<Option<ComponentExportIndex>, Fault> {
+    let kind = component.component_type();
+    let mut exports = kind.exports(engine).map(|(export, _)| export);
+    let Some(export) = exports.find(|export| bare(export) == interface) else { return Ok(None) };
+    spoken(export).map_err(|why| refused(name, format!("it exports {why}")))?;
+    Ok(component.get_export_index(None, export))
 }
 
 fn refused(name: &str, why: impl Into<String>) -> Fault {

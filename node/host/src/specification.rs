@@ -18,9 +18,9 @@ use crate::apply::Event;
 use crate::call::{Call, Requested, Who};
 use crate::fault::Fault;
 use crate::fields::Writer;
-use crate::interface::{Caller, Context, GuestCommand, GuestError, Trigger};
-use crate::invoke::{self, Ended};
-use crate::limits::{Limits, QUERY_FUEL};
+use crate::interface::{Caller, Context, GuestCommand, GuestError, Manifest, Progress, Trigger};
+use crate::invoke::{self, Ended, Returned};
+use crate::limits::{Limits, MIGRATION_FUEL, QUERY_FUEL};
 use crate::machines::{Machines, Module};
 use crate::outbox::Effect;
 use crate::plan::{Turn, rejected};
@@ -29,7 +29,9 @@ use crate::registry;
 use crate::rejection::{HostCode, Outcome, Rejection};
 use crate::sheet::Sheet;
 use crate::tables::Tables;
-use crate::verdict::{self, Verdict, context, judge, judge_outcomes, settle, together_or_alone};
+use crate::verdict::{
+    self, Verdict, context, judge, judge_outcomes, judge_progress, settle, together_or_alone,
+};
 
 /// A command for the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +76,17 @@ pub struct Transition {
     pub events: Vec<Event>,
 }
 
+/// What a step of a migration did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The state after it; the one before when it failed.
+    pub state: State,
+    /// How far it is, or why it failed.
+    pub progress: Result<Progress, Rejection>,
+    /// What the machine published, numbered from 0.
+    pub events: Vec<Event>,
+}
+
 /// A machine as a function. It can be shared between threads, as far as the engine has instances.
 #[derive(Clone)]
 pub struct Specification {
@@ -97,6 +110,7 @@ impl Specification {
             index: Index::ZERO,
             limits: Limits::DEFAULT,
             may_change_conf: name == registry::MEMBERSHIP,
+            sets_aside: false,
         };
         Ok(Specification { module, who })
     }
@@ -243,6 +257,104 @@ impl Specification {
         let command = guest_command(&request);
         let (_, returned) = invoke::check(&self.module, call, QUERY_FUEL, context, command);
         query::answered(returned.map(query::admitted))
+    }
+
+    /// A step of the way from the rows of schema `from_schema` to those of the module's own.
+    ///
+    /// # Errors
+    /// When this machine fails.
+    pub fn migrate(
+        &self,
+        state: &State,
+        turn: &Turn,
+        from_schema: u32,
+        step: u32,
+    ) -> Result<Migrated, Fault> {
+        let done = self.attempt(
+            state,
+            turn,
+            |module, call, context| {
+                invoke::migrate(module, call, MIGRATION_FUEL, context, from_schema, step)
+            },
+            judge_progress,
+        )?;
+        Ok(match done {
+            Ok((state, progress, events)) => Migrated { state, progress, events },
+            Err(code) => Migrated {
+                state: state.clone(),
+                progress: Err(Rejection::host(code)),
+                events: Vec::new(),
+            },
+        })
+    }
+
+    /// The seed that the machine is told at a turn.
+    pub fn seed(&self, turn: &Turn) -> u64 {
+        context(&self.who.name, turn).seed
+    }
+
+    /// What the module says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        self.module.manifest()
+    }
+
+    /// Whether the module exports `verification`; if not, the three below have nothing to say.
+    pub fn verifies(&self) -> bool {
+        self.module.verifies()
+    }
+
+    /// The key that a command touches; `None` when it may touch all of them, or the machine is not
+    /// keyed.
+    ///
+    /// # Errors
+    /// [`Fault::Module`] when the module's function ends badly; when this machine fails.
+    pub fn command_key(&self, payload: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.key(|module, call| invoke::command_key(module, call, QUERY_FUEL, payload))
+    }
+
+    /// The same for a query.
+    ///
+    /// # Errors
+    /// As [`Specification::command_key`].
+    pub fn query_key(&self, request: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.key(|module, call| invoke::query_key(module, call, QUERY_FUEL, request))
+    }
+
+    fn key(
+        &self,
+        ask: impl FnOnce(&Module, Call) -> Returned<Option<Vec<u8>>>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        if !(self.manifest().keyed && self.verifies()) {
+            return Ok(None);
+        }
+        let (_, returned) = ask(&self.module, Call::new(Tables::Nothing, self.who.clone(), 1));
+        returned.map_err(|ended| match ended {
+            Ended::Here(fault) => fault,
+            Ended::Everywhere(code) => Fault::Module {
+                name: self.who.name.to_string(),
+                why: format!("asked for the key of a payload: {}", Rejection::host(code)),
+            },
+        })
+    }
+
+    /// Whether what must hold after every entry does, or what is wrong, in words. A module without
+    /// `verification` has nothing to object to.
+    ///
+    /// # Errors
+    /// When this machine fails.
+    pub fn invariant(&self, state: &State, turn: &Turn) -> Result<Result<(), String>, Fault> {
+        if !self.verifies() {
+            return Ok(Ok(()));
+        }
+        let (call, context) = self.question(state, turn);
+        let (_, returned) = invoke::invariant(&self.module, call, QUERY_FUEL, context);
+        match returned {
+            Ok(holds) => Ok(holds),
+            Err(Ended::Everywhere(code)) => {
+                Ok(Err(format!("asked for the invariant: {}", Rejection::host(code))))
+            }
+            Err(Ended::Here(fault)) => Err(fault),
+        }
     }
 
     fn question(&self, state: &State, turn: &Turn) -> (Call, Context) {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::call::Call;
 use crate::fault::Fault;
-use crate::interface::{Context, GuestCommand, GuestError, GuestOutcome};
+use crate::interface::{Context, GuestCommand, GuestError, GuestOutcome, Progress};
 use crate::invoke::Ended;
 use crate::limits::{Limits, MESSAGE_BYTES_MAX, OUTBOX_EFFECTS_MAX, REPLY_BYTES_MAX};
 use crate::plan::{Turn, rejected};
@@ -102,6 +102,19 @@ pub(crate) fn judge_outcomes(
 pub(crate) fn judge(returned: Result<(), GuestError>) -> Verdict<Outcome> {
     match returned {
         Ok(()) => Verdict::Keep(Ok(Vec::new())),
+        Err(error) => match rejection(error) {
+            Ok(rejection) => Verdict::Undo(Err(rejection)),
+            Err(code) => Verdict::Break(code),
+        },
+    }
+}
+
+/// What a step of a migration comes to.
+pub(crate) fn judge_progress(
+    returned: Result<Progress, GuestError>,
+) -> Verdict<Result<Progress, Rejection>> {
+    match returned {
+        Ok(progress) => Verdict::Keep(Ok(progress)),
         Err(error) => match rejection(error) {
             Ok(rejection) => Verdict::Undo(Err(rejection)),
             Err(code) => Verdict::Break(code),
