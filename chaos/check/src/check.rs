@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Only these parts: facts, orders, or the name of a scenario (`pgraft-chaos list`).
     #[arg(long, value_name = "PART")]
     pub only: Vec<String>,
+    /// Runs in which a failed cluster is made small; 0: it is left as it is.
+    #[arg(long, default_value_t = 100, value_name = "RUNS")]
+    pub shrink: u64,
     /// Where the report is written [default: target/pgraft-check/NAME].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -81,7 +84,8 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool, String> {
     if !parts.scenarios.is_empty() {
         let mut clusters = Clusters::new(&candidate, &operations, &folder, &again)?;
         let scenarios: Vec<&str> = parts.scenarios.iter().map(String::as_str).collect();
-        let limits = faults::Limits { seed, seeds: arguments.seeds, time };
+        let Arguments { seeds, shrink, .. } = *arguments;
+        let limits = faults::Limits { seed, seeds, time, shrink };
         clusters.check(&scenarios, limits, &mut tally)?;
         if !clusters.outcomes.is_empty() {
             tally.add(clusters.outcomes.part()).map_err(told)?;
