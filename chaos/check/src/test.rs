@@ -9,7 +9,7 @@ use pgraft_chaos::seed::Seed;
 use crate::candidate::Candidate;
 use crate::log::Log;
 use crate::native::{self, Program};
-use crate::operations::{FILE, Operations};
+use crate::operations::Operations;
 use crate::project::Project;
 use crate::tally::Tally;
 use crate::{facts, hosts};
@@ -42,8 +42,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool, String> {
     let told = |why: std::io::Error| format!("standard output: {why}");
     let mut tally = Tally::new(out);
     let project = Project::of(&arguments.project, &mut |line| drop(tally.say(line)))?;
-    let own = project.folder.as_ref().map(|folder| folder.join(FILE));
-    let named = arguments.operations.clone().or(own.filter(|file| file.is_file()));
+    let named = arguments.operations.clone().or_else(|| project.operations());
     let operations = Operations::of(&project.module, named.as_deref())?;
     let candidate = Candidate::read(&project.module, operations.machine())?;
     let seed = arguments.seed.unwrap_or_else(Seed::fresh);
