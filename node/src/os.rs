@@ -11,8 +11,8 @@ use crate::clock;
 use crate::unix::Unix;
 use crate::world::{Observer, Work, World};
 
-/// Bytes of stack: guests may use 1 MiB of it, the host's frames come on top (WASM.md 4.1).
-const STACK_BYTES: usize = 4 << 20;
+/// Bytes of stack: a guest may use half of it, the host's frames come on top.
+const STACK_BYTES: usize = 8 << 20;
 
 /// The operating system.
 pub(crate) struct OperatingSystem {

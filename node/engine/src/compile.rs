@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wasmtime::{Config, Engine, OptLevel, Result, format_err};
 
+use crate::depth::limited;
+use crate::survey::survey;
 use crate::{Options, Place, config};
 
 /// The settings that exist only in a compiler.
@@ -84,13 +86,15 @@ pub fn precompile_with(component: &[u8], options: Options) -> Result<Vec<u8>> {
 }
 
 fn compile(component: &[u8], target: &str, options: Options) -> Result<Vec<u8>> {
+    let surveyed = survey(component).map_err(|why| format_err!("{why}"))?;
+    let component = limited(component, &surveyed).map_err(|why| format_err!("{why}"))?;
     // The allocator is a run-time matter: no address space for a compiler.
     let mut config = config(Place::Program, Options { pooled: false, ..options });
     // Naming the target switches the detection of this CPU's extensions off.
     config.target(target)?;
     let engine = Engine::new(&config)?;
     // Odd input has made wasmtime's translator panic (WASM.md 1); that is a refusal as well.
-    catch_unwind(AssertUnwindSafe(|| engine.precompile_component(component)))
+    catch_unwind(AssertUnwindSafe(|| engine.precompile_component(&component)))
         .unwrap_or_else(|_| Err(format_err!("the compiler panicked on this component")))
 }
 

@@ -13,6 +13,14 @@ mod interface;
 
 #[cfg(feature = "compiler")]
 mod compile;
+#[cfg(feature = "compiler")]
+mod depth;
+pub mod helper;
+#[cfg(feature = "compiler")]
+mod inspect;
+pub mod limits;
+#[cfg(feature = "compiler")]
+mod survey;
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result,
@@ -21,21 +29,34 @@ use wasmtime::{
 #[cfg(feature = "compiler")]
 pub use compile::{component, imports, precompile, precompile_for, precompile_with};
 pub use costs::{COSTS, COSTS_VERSION};
+#[cfg(feature = "compiler")]
+pub use inspect::{Facts, inspect};
 pub use interface::{PACKAGE, VERSION, bare, spoken};
 
 /// Largest linear memory of a guest, in bytes: what compiled code may assume to be reserved.
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Largest table of a guest, in elements.
 pub const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// Native stack a guest may use, in bytes; threads that call guests have at least four times it.
-pub const STACK_BYTES_MAX: usize = 1 << 20;
+/// Native stack a guest may use, in bytes; threads that call guests have at least twice it. What
+/// [`DEPTH_COST_MAX`] allows fits in a half.
+pub const STACK_BYTES_MAX: usize = 4 << 20;
+/// Stack that the functions of a guest may take together, as `depth.rs` counts it: at least 64 for
+/// each, and 8 for each value in it.
+pub const DEPTH_COST_MAX: u32 = 2 << 20;
+/// What a table says when a guest asks to let it grow because it recursed too deep: it was made to
+/// hold no more elements than these, so no guest asks that for another reason.
+pub const TOO_DEEP_TABLE_MAX: usize = 0;
+/// Version of the counting of the stack: what changes it, changes when calls end.
+pub const DEPTH_VERSION: u32 = 1;
 /// Bytes of a memory slot that are cleared by hand instead of being given back to the kernel.
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// The same for a table slot.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
-/// Core instances per component instance: the guest, and the two small ones that
-/// `wit-component` adds for indirect calls, with one to spare.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
+/// Core instances per component instance: the guest, and the small ones that `wit-component` adds
+/// for indirect calls and for adapters of other interfaces.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Tables per component instance.
+const TABLES_PER_COMPONENT: u32 = 16;
 
 /// The version of wasmtime that the manifest pins; a test compares them.
 pub const WASMTIME_VERSION: &str = "48.0.8";
@@ -105,7 +126,9 @@ pub fn config(place: Place, options: Options) -> Config {
         .memory_guard_size(0)
         .guard_before_linear_memory(false)
         .memory_init_cow(options.copy_on_write)
-        .max_wasm_stack(STACK_BYTES_MAX);
+        .max_wasm_stack(STACK_BYTES_MAX)
+        // No such stack is made; the engine only wants it to be no smaller than the other.
+        .async_stack_size(STACK_BYTES_MAX);
     config.native_unwind_info(false).generate_address_map(true);
     #[cfg(feature = "compiler")]
     compile::configure(&mut config, options);
@@ -124,7 +147,11 @@ fn pool(place: Place) -> PoolingAllocationConfig {
     pool.total_component_instances(instances)
         .total_core_instances(instances * CORE_INSTANCES_PER_COMPONENT)
         .total_memories(instances)
-        .total_tables(instances * CORE_INSTANCES_PER_COMPONENT)
+        .total_tables(instances * TABLES_PER_COMPONENT)
+        .max_tables_per_module(TABLES_PER_COMPONENT)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_memories_per_component(1)
         .max_memory_size(MEMORY_BYTES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
@@ -163,5 +190,5 @@ pub fn engine_with(place: Place, options: Options) -> Result<Engine> {
 /// under one name runs under no other.
 pub fn fingerprint() -> String {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-    format!("wasmtime {WASMTIME_VERSION} costs {COSTS_VERSION} {arch} {os}")
+    format!("wasmtime {WASMTIME_VERSION} costs {COSTS_VERSION} depth {DEPTH_VERSION} {arch} {os}")
 }

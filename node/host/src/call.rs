@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use pgraft_engine::TOO_DEEP_TABLE_MAX;
 use pgraft_replica::Index;
 use pgraft_store::{Page, ReadTables};
 use wasmtime::{ResourceLimiter, Result, format_err};
@@ -73,6 +74,9 @@ pub(crate) struct Call {
     pub(crate) ended: Option<HostCode>,
     /// Set when this machine failed; wins over everything.
     pub(crate) fault: Option<Fault>,
+    /// The instance is being made. A start function that asked the host for anything would make it
+    /// differ from entry to entry; it may not.
+    pub(crate) beginning: bool,
     marks: Vec<Mark>,
     next_mark: u32,
     written_bytes: u64,
@@ -91,6 +95,7 @@ impl Call {
             written: Xxh3::new(),
             ended: None,
             fault: None,
+            beginning: true,
             marks: Vec::new(),
             next_mark: 1,
             written_bytes: 0,
@@ -375,7 +380,10 @@ impl ResourceLimiter for Call {
         Ok(())
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        // How a guest says that it recursed too deep; see depth.rs of pgraft-engine.
+        let too_deep = desired > 0 && maximum == Some(TOO_DEEP_TABLE_MAX);
+        self.require(!too_deep, HostCode::StackOverflow)?;
         self.require(desired <= pgraft_engine::TABLE_ELEMENTS_MAX, HostCode::OutOfMemory)?;
         Ok(true)
     }

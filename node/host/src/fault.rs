@@ -32,7 +32,8 @@ pub enum Fault {
         theirs: u128,
     },
     /// A guest used up its native stack, whose depth depends on engine and CPU. Another replica
-    /// may have had room, so this is not an outcome.
+    /// may have had room, so this is not an outcome. What a guest may use by the count that is
+    /// equal everywhere fits in, so this should never be seen.
     #[error("machine {machine} overflowed the native stack at index {index}")]
     StackOverflow {
         /// Which machine.

@@ -34,7 +34,11 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
+/// Every function begins with this.
 fn charge(context: &mut Context<'_>, fuel: u64) -> Result<()> {
+    if context.data().borrow().beginning {
+        return context.data().borrow_mut().end(HostCode::BadInterface);
+    }
     match context.get_fuel()?.checked_sub(fuel) {
         Some(left) => context.set_fuel(left),
         None => {

@@ -14,9 +14,9 @@ use crate::imports::State;
 use crate::interface::{
     Context, GuestCommand, GuestError, GuestOutcome, Manifest, Progress, Trigger,
 };
-use crate::limits::{HOSTCALL_BYTES_MAX, INSTANTIATION_FUEL};
+use crate::limits::{HOSTCALL_BYTES_MAX, INSTANTIATION_FUEL, START_FUEL};
 use crate::machines::Module;
-use crate::rejection::HostCode;
+use crate::rejection::{HostCode, Rejection};
 #[cfg(test)]
 use crate::tests::{Plant, canary, planted};
 
@@ -27,6 +27,16 @@ pub(crate) enum Ended {
     Everywhere(HostCode),
     /// On this machine.
     Here(Fault),
+}
+
+impl Ended {
+    /// For people.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Ended::Everywhere(code) => Rejection::host(*code).to_string(),
+            Ended::Here(fault) => fault.to_string(),
+        }
+    }
 }
 
 /// What a guest is asked to do.
@@ -173,6 +183,66 @@ pub(crate) fn invariant(
     (call, result.map(|(holds,)| holds))
 }
 
+/// Makes an instance and lets it go: whether one can be made in time, and whether its exports have
+/// the types that the calls below expect.
+pub(crate) fn try_out(module: &Module, call: Call) -> Returned<std::result::Result<(), String>> {
+    let mut store = store(module, call);
+    match instantiate(module, &mut store, START_FUEL) {
+        Ok(instance) => {
+            let types = types(module, &mut store, &instance).map_err(|why| format!("{why:#}"));
+            (store.into_data().into_inner(), Ok(types))
+        }
+        Err(error) => {
+            let mut call = store.into_data().into_inner();
+            let ended = match error.downcast_ref::<Trap>() {
+                Some(Trap::OutOfFuel) => Ended::Everywhere(HostCode::OutOfFuel),
+                _ => classify_start(&mut call, &error),
+            };
+            (call, Err(ended))
+        }
+    }
+}
+
+fn types(module: &Module, store: &mut Store<State>, instance: &Instance) -> Result<()> {
+    fn has<P, R>(
+        module: &Module,
+        store: &mut Store<State>,
+        instance: &Instance,
+        export: Export,
+    ) -> Result<()>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        instance
+            .get_typed_func::<P, R>(&mut *store, module.export(export))
+            .map(|_| ())
+            .map_err(|why| why.context(format!("its export {export:?} has another type")))
+    }
+    type Done = std::result::Result<(), GuestError>;
+    type Step = std::result::Result<Progress, GuestError>;
+    type Holds = std::result::Result<(), String>;
+    type Key = Option<Vec<u8>>;
+    has::<(), (Manifest,)>(module, store, instance, Export::Describe)?;
+    has::<(Context, &[u8]), (Done,)>(module, store, instance, Export::Init)?;
+    has::<(Context, GuestCommand<'_>), (Done,)>(module, store, instance, Export::Check)?;
+    has::<(Context, &[GuestCommand<'_>]), (Vec<GuestOutcome>,)>(
+        module,
+        store,
+        instance,
+        Export::Apply,
+    )?;
+    has::<(Context, Trigger), (Done,)>(module, store, instance, Export::React)?;
+    has::<(Context, &[u8]), (GuestOutcome,)>(module, store, instance, Export::Query)?;
+    has::<(Context, u32, u32), (Step,)>(module, store, instance, Export::Migrate)?;
+    if module.verifies() {
+        has::<(&[u8],), (Key,)>(module, store, instance, Export::CommandKey)?;
+        has::<(&[u8],), (Key,)>(module, store, instance, Export::QueryKey)?;
+        has::<(Context,), (Holds,)>(module, store, instance, Export::Invariant)?;
+    }
+    Ok(())
+}
+
 /// What the module says about itself.
 pub(crate) fn describe(module: &Module, call: Call, fuel: u64) -> Returned<Manifest> {
     let (call, result) = invoke(module, Export::Describe, call, fuel, ());
@@ -192,7 +262,7 @@ where
 {
     let (mut store, instance) = match enter(module, call, fuel) {
         Ok(entered) => entered,
-        Err((call, fault)) => return (call, Err(Ended::Here(fault))),
+        Err((call, ended)) => return (call, Err(ended)),
     };
     let result = run(&mut store, &instance, module.export(export), fuel, parameters);
     let mut call = leave(module, store, instance, result.is_ok());
@@ -212,36 +282,41 @@ where
 fn enter(
     module: &Module,
     call: Call,
-    fuel: u64,
-) -> std::result::Result<(Store<State>, Instance), (Call, Fault)> {
+    #[cfg_attr(not(test), expect(unused_variables, reason = "a canary uses it"))] fuel: u64,
+) -> std::result::Result<(Store<State>, Instance), (Call, Ended)> {
     #[cfg(test)]
     let call = match canary::enter(module, call) {
         Ok(entered) => return Ok(entered),
         Err(call) => *call,
     };
-    let mut store: Store<State> = Store::new(module.engine(), RefCell::new(call));
-    store.limiter(|state| state.get_mut());
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    match instantiate(module, &mut store, fuel) {
+    // What instantiation uses depends on the allocator, so it must never run out (WASM.md 4.2).
+    #[cfg(test)]
+    let start = if planted(Plant::FuelBeforeInstantiation) { fuel } else { INSTANTIATION_FUEL };
+    #[cfg(not(test))]
+    let start = INSTANTIATION_FUEL;
+    let mut store = store(module, call);
+    match instantiate(module, &mut store, start) {
         Ok(instance) => Ok((store, instance)),
         Err(error) => {
             let mut call = store.into_data().into_inner();
-            let fault = call.fault.take();
-            let fault = fault.unwrap_or_else(|| call.engine_fault("instantiate a module", &error));
-            Err((call, fault))
+            let ended = classify_start(&mut call, &error);
+            Err((call, ended))
         }
     }
 }
 
-#[cfg_attr(not(test), expect(unused_variables, reason = "a canary uses it"))]
+fn store(module: &Module, call: Call) -> Store<State> {
+    let mut store: Store<State> = Store::new(module.engine(), RefCell::new(call));
+    store.limiter(|state| state.get_mut());
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store
+}
+
 fn instantiate(module: &Module, store: &mut Store<State>, fuel: u64) -> Result<Instance> {
-    // What instantiation uses depends on the allocator, so it must never run out (WASM.md 4.2).
-    store.set_fuel(INSTANTIATION_FUEL)?;
-    #[cfg(test)]
-    if planted(Plant::FuelBeforeInstantiation) {
-        store.set_fuel(fuel)?;
-    }
-    module.instantiate(store)
+    store.set_fuel(fuel)?;
+    let instance = module.instantiate(store)?;
+    store.data_mut().get_mut().beginning = false;
+    Ok(instance)
 }
 
 fn run<P, R>(
@@ -273,6 +348,18 @@ fn leave(module: &Module, store: Store<State>, instance: Instance, ended_well: b
         return canary::leave(module, store, instance);
     }
     store.into_data().into_inner()
+}
+
+/// Why no instance could be made. A start function is a part of the module and is told nothing, so
+/// what it does is equal everywhere; what is left is this machine's.
+fn classify_start(call: &mut Call, error: &wasmtime::Error) -> Ended {
+    match error.downcast_ref::<Trap>() {
+        _ if call.fault.is_some() || call.ended.is_some() => classify(call, error),
+        Some(Trap::OutOfFuel) | None => {
+            Ended::Here(call.engine_fault("instantiate a module", error))
+        }
+        Some(_) => classify(call, error),
+    }
 }
 
 fn classify(call: &mut Call, error: &wasmtime::Error) -> Ended {

@@ -46,8 +46,11 @@ pub const QUERY_FUEL: u64 = 2_000_000_000;
 /// anything. What takes longer goes in steps.
 pub const MIGRATION_FUEL: u64 = 10_000_000_000;
 /// Fuel for instantiation. Not counted against a limit: what it uses depends on the allocator
-/// (WASM.md 4.2).
+/// (WASM.md 4.2). It is the same each time but for that, and was bounded when the module was loaded.
 pub const INSTANTIATION_FUEL: u64 = u64::MAX;
+/// Fuel that instantiation may use when a module is loaded: 5 ms or so that every entry then takes.
+/// Those of QuickJS use 2 million.
+pub const START_FUEL: u64 = 50_000_000;
 /// Fuel of a call to the host that reads, besides one per byte. Below its time (WASM.md 3: 1.6 to
 /// 2.3 us), so that a command may touch tens of thousands of rows: a tenth of a second.
 pub const READ_FUEL: u64 = 2_000;

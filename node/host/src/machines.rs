@@ -158,8 +158,18 @@ impl Module {
             may_change_conf: false,
         };
         let fuel = who.limits.command_fuel;
+        let (_, tried) = invoke::try_out(self, Call::new(Tables::Nothing, who.clone(), 1));
+        match tried {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return Err(refused(name, why)),
+            Err(ended) => {
+                let ended = ended.words();
+                return Err(refused(name, format!("no instance of it can be made: {ended}")));
+            }
+        }
         let (_, described) = invoke::describe(self, Call::new(Tables::Nothing, who, 1), fuel);
-        described.map_err(|ended| refused(name, format!("it cannot describe itself: {ended:?}")))
+        described
+            .map_err(|ended| refused(name, format!("it cannot describe itself: {}", ended.words())))
     }
 
     pub(crate) fn engine(&self) -> &Engine {

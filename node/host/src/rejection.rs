@@ -35,7 +35,7 @@ pub enum HostCode {
     OutOfFuel = 2,
     /// It asked for more memory or table than it may have.
     OutOfMemory = 3,
-    /// It recursed too deep. Only queries get it; for a command it is a fault.
+    /// It recursed too deep, counted the same way everywhere (depth.rs of pgraft-engine).
     StackOverflow = 4,
     /// A query tried to change something.
     ReadOnly = 5,

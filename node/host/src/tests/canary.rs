@@ -36,13 +36,17 @@ pub(crate) fn planted(plant: Plant) -> bool {
 }
 
 /// An instance that was kept, with the new call behind its imports.
-pub(crate) fn enter(module: &Module, call: Call) -> Result<(Store<State>, Instance), Box<Call>> {
+pub(crate) fn enter(
+    module: &Module,
+    mut call: Call,
+) -> Result<(Store<State>, Instance), Box<Call>> {
     let address = std::ptr::from_ref(module).addr();
     let kept = KEPT.with_borrow_mut(|kept| {
         let place = kept.iter().position(|(of, ..)| *of == address)?;
         Some(kept.swap_remove(place))
     });
     let Some((_, mut store, instance)) = kept else { return Err(Box::new(call)) };
+    call.beginning = false;
     *store.data_mut() = RefCell::new(call);
     Ok((store, instance))
 }

@@ -22,7 +22,9 @@ const PLAIN: Options = Options { pooled: true, copy_on_write: true, optimised: t
 const OTHER: Options = Options { pooled: false, copy_on_write: false, optimised: false };
 const MIXED: Options = Options { pooled: true, copy_on_write: false, optimised: true };
 
-fn machines_of(options: Options) -> &'static Arc<Machines> {
+pub(crate) const OPTIONS: [Options; 3] = [PLAIN, OTHER, MIXED];
+
+pub(crate) fn machines_of(options: Options) -> &'static Arc<Machines> {
     static PLAIN_MACHINES: OnceLock<Arc<Machines>> = OnceLock::new();
     static OTHER_MACHINES: OnceLock<Arc<Machines>> = OnceLock::new();
     static MIXED_MACHINES: OnceLock<Arc<Machines>> = OnceLock::new();

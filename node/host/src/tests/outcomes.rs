@@ -2,6 +2,7 @@
 
 use pgraft_replica::Index;
 
+use super::identity;
 use super::probe::ask;
 use super::rig::{Node, code, count, machines, to};
 use crate::{Fault, HostCode, limits};
@@ -98,18 +99,36 @@ fn memory_is_bounded_where_the_guest_would_be_told_so() {
 }
 
 #[test]
-fn deep_recursion_never_becomes_an_outcome_of_the_native_stack() {
-    let mut node = Node::new(&machines());
-    let at = node.applier.meta().applied.next();
-    let batch = [super::rig::entry(at, 0, &[to("counter", "!deep")])];
-    match node.apply(&batch) {
-        // The guest's own stack, inside its memory, ended first: equal everywhere.
-        Ok(applied) => assert_eq!(code(&applied[0].outcomes[0]), Some(HostCode::Trap)),
-        Err(fault) => {
-            assert!(matches!(fault, Fault::StackOverflow { .. }), "{fault}");
-            assert_eq!(node.applier.meta().applied, Index::ZERO, "the entry is not applied");
+fn recursion_ends_at_the_same_depth_everywhere() {
+    let mut seen = Vec::new();
+    for options in identity::OPTIONS {
+        let mut node = Node::new(identity::machines_of(options));
+        let deep = |node: &mut Node, n| node.command(to("probe", ask(b'D', n)));
+        let (mut fits, mut ends) = (1, 1 << 20);
+        while ends - fits > 1 {
+            let middle = fits + (ends - fits) / 2;
+            match deep(&mut node, middle) {
+                Ok(counted) => {
+                    assert_eq!(counted[..], middle.to_le_bytes());
+                    fits = middle;
+                }
+                Err(rejection) => {
+                    assert_eq!(rejection.host_code(), Some(HostCode::StackOverflow));
+                    ends = middle;
+                }
+            }
         }
+        let commands = [to("counter", "a"), to("probe", ask(b'd', 0)), to("counter", "!deep")];
+        let applied = node.entry(0, &commands);
+        assert_eq!(count(&applied.outcomes[0]), 1);
+        assert_eq!(code(&applied.outcomes[1]), Some(HostCode::StackOverflow));
+        // The stack that this guest has inside its memory ends first.
+        assert_eq!(code(&applied.outcomes[2]), Some(HostCode::Trap));
+        seen.push((fits, applied, node.digests()));
     }
+    println!("{} calls", seen[0].0);
+    assert!(seen[0].0 > 1_000, "{} calls are too few to work with", seen[0].0);
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
 }
 
 #[test]

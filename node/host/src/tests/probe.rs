@@ -20,6 +20,8 @@
 //! | `p` | opens `n` marks |
 //! | `g` | grows its memory by `n` pages and replies what that returned |
 //! | `t` | traps |
+//! | `d` | recurses for ever |
+//! | `D` | recurses `n` times and replies what it counted |
 //!
 //! `react` traps when woken, rejects an effect that failed, and takes one that worked; each after
 //! it wrote the row `reacted`. A query burns, grows, puts or traps likewise.
@@ -101,7 +103,16 @@ const TEXT: &str = r#"(module
     (if (i32.eq (local.get $kind) (i32.const 0x67)) (then ;; g
       (i32.store (i32.const 8) (memory.grow (local.get $n)))
       (i32.store offset=8 (local.get $out) (i32.const 4))))
+    (if (i32.eq (local.get $kind) (i32.const 0x64)) (then ;; d
+      (drop (call $deep (i32.const -1)))))
+    (if (i32.eq (local.get $kind) (i32.const 0x44)) (then ;; D
+      (i32.store (i32.const 8) (call $deep (local.get $n)))
+      (i32.store offset=8 (local.get $out) (i32.const 4))))
     (if (i32.eq (local.get $kind) (i32.const 0x74)) (then unreachable))) ;; t
+
+  (func $deep (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (i32.const 0))))
+    (i32.add (i32.const 1) (call $deep (i32.sub (local.get $n) (i32.const 1)))))
 
   (func (export "pgraft:machine/guest@0.1.0#apply")
     (param i64 i64 i64 i64) (param $commands i32) (param $count i32) (result i32)
