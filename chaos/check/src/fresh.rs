@@ -53,11 +53,55 @@ const NAME_BYTES_MAX: usize = 40;
 const RESERVED: [&str; 3] = ["kv", "membership", "machines"];
 /// Names that a Rust package cannot have, or that would hide something else.
 const RUST_WORDS: [&str; 49] = [
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue",
-    "core", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen",
-    "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "pgraft",
-    "priv", "proc-macro", "pub", "ref", "return", "self", "serde", "static", "std", "struct",
-    "super", "test", "trait", "true", "type",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "pgraft",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "type",
 ];
 
 /// The checkout that this program was built in.
@@ -255,7 +299,9 @@ mod tests {
     fn nothing_of_a_template_is_left() {
         let sdk = sdk(None).unwrap();
         let mut all = rust("my-lock", &sdk);
-        all.extend([Language::C, Language::Zig, Language::Js].map(|l| plain(l, "my-lock")).concat());
+        all.extend(
+            [Language::C, Language::Zig, Language::Js].map(|l| plain(l, "my-lock")).concat(),
+        );
         for (path, text) in all {
             assert!(!text.contains("{{"), "{path}: {text}");
             assert!(!text.contains("../counter"), "{path}: {text}");

@@ -1,6 +1,8 @@
 //! The ways of `pgraft-check test` against a log that is right, and against logs with a planted
 //! mistake, which each way must notice.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fs;
 
 use pgraft_chaos::seed::Seed;

@@ -1,6 +1,8 @@
 //! `pgraft-check check` as a person runs it: what passes, what is found, and what is refused. The
 //! machine is the counter of the tests, which misbehaves on request.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
