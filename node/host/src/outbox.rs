@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use pgraft_store::StateStore;
 
-use crate::call::Requested;
+use crate::call::{COMMAND, Requested};
 use crate::fault::Fault;
 use crate::fields::{Malformed, Reader, Writer};
 use crate::limits::HOST;
@@ -70,6 +71,29 @@ impl Outbox {
         }
         assert!(state.delete(HOST, &key(machine, id))?, "the mirror shows what the rows hold");
         Ok(true)
+    }
+
+    /// The command for another machine that an effect is; its name, when it is spelled right.
+    pub(crate) fn command(&self, machine: u32, id: u64) -> Option<(Option<String>, Bytes)> {
+        let (kind, payload) = self.waiting.get(&(machine, id))?;
+        if kind != COMMAND {
+            return None;
+        }
+        let mut fields = Reader(payload);
+        match fields.string() {
+            Ok(target) => Some((Some(target.to_owned()), Bytes::copy_from_slice(fields.0))),
+            Err(Malformed) => Some((None, Bytes::new())),
+        }
+    }
+
+    /// Forgets the effects of a machine that is removed.
+    pub(crate) fn clear(&mut self, state: &mut StateStore, machine: u32) -> Result<(), Fault> {
+        let effects = self.waiting.range((machine, 0)..=(machine, u64::MAX));
+        let ids: Vec<u64> = effects.map(|((_, id), _)| *id).collect();
+        for id in ids {
+            self.remove(state, machine, id)?;
+        }
+        Ok(())
     }
 
     /// How many effects of a machine wait.

@@ -110,6 +110,7 @@ impl Specification {
             index: Index::ZERO,
             limits: Limits::DEFAULT,
             may_change_conf: name == registry::MEMBERSHIP,
+            sets_aside: false,
         };
         Ok(Specification { module, who })
     }
