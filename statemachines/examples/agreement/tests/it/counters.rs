@@ -124,3 +124,39 @@ fn four_counters_say_the_same() {
     });
     assert!(noticed.expect("the comparison is blind").contains("counter-zig says"));
 }
+
+/// A machine in JavaScript that asks for what replicas could not agree about.
+const CURIOUS: &str = r#"
+const bytes = (text) => Uint8Array.from([...text].map((letter) => letter.charCodeAt(0)));
+const ask = { 114: () => String(Math.random()), 116: () => String(Date.now()) };
+const reply = (payload) => ({ tag: "ok", val: bytes(ask[payload[0]]()) });
+export const guest = {
+  describe: () => ({
+    name: "curious", version: "1", schema: 1, migratesFrom: 1, api: "", keyed: false,
+  }),
+  init: () => {},
+  check: () => {},
+  apply: (ctx, commands) => commands.map(({ payload }) => reply(payload)),
+  react: () => {},
+  query: () => bytes(""),
+  migrate: () => "done",
+};
+"#;
+
+#[test]
+fn javascript_has_no_clock_and_no_chance() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("curious");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("machine.js"), CURIOUS).unwrap();
+    let curious = module(folder.to_str().unwrap(), "curious");
+    let empty = curious.initial(b"", 0).unwrap();
+    let ask = |payload: &[u8], index| {
+        let turn = Turn { index: Index(index), term: 1, time_ms: index, entropy: index };
+        curious.apply(&empty, &turn, Request::new(payload)).unwrap().outcomes.remove(0)
+    };
+    let chance = ask(b"r", 1).unwrap();
+    assert!(chance.starts_with(b"0."), "{}", String::from_utf8_lossy(&chance));
+    assert_eq!(ask(b"r", 2), Ok(chance), "each entry begins with the same state");
+    let clock = ask(b"t", 1);
+    assert_eq!(clock.map_err(|why| why.code), Err(1), "a call to the clock traps");
+}

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// Builds the example in that folder; the machine gets that name.
 pub(crate) fn module(folder: &str, machine: &str) -> Specification {
+    // An absolute folder stays what it is.
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
     let begun = Instant::now();
     let component = component(&project);
