@@ -9,10 +9,13 @@ use pgraft_judge::checks::linearizability::MachineEntry;
 use pgraft_judge::history::{Committed, Event, History, What};
 use pgraft_judge::judge::{Check, Judgement, Options, judge};
 use pgraft_judge::lin::{Budget, Certificate, Disagreement, Outcome};
-use pgraft_judge::machine_spec::{Difference, MachineSpec, Origin, ReplayedLog, ReplayedSpec};
+use pgraft_judge::machine_spec::{
+    Difference, KeyedSpec, MachineSpec, Origin, ReplayedLog, ReplayedSpec,
+};
 use pgraft_judge::{Measure, Verdict};
 
 use crate::modules::{self, Modules};
+use crate::promises;
 use crate::scenario::Scenario;
 use crate::workload::{self, Name};
 
@@ -76,6 +79,9 @@ pub fn options(
         options.more.push((REPLAYED.to_owned(), check));
     }
     let log = log.and_then(Result::ok);
+    if let Some(log) = &log {
+        options.more.extend(promises::checks(&origins, log, history));
+    }
     options.specifications = specifications(&origins, log.as_ref())?;
     Ok(options)
 }
@@ -111,9 +117,11 @@ fn specifications(
         let module = module.clone().numbered(*number);
         let initial =
             module.initial(config, 0).map_err(|fault| format!("{name} cannot be made: {fault}"))?;
+        let keyed = module.manifest().keyed;
         let exact = MachineSpec::new(module, initial);
         let measure: Box<dyn Measure> = match name.as_str() {
             KV => Box::new(Keyed::new(exact)),
+            _ if keyed => Box::new(KeyedSpec::new(exact)),
             _ => Box::new(exact),
         };
         measures.insert(name, measure);

@@ -7,6 +7,7 @@ pub mod modules;
 pub mod oracle;
 pub mod plan;
 pub mod progress;
+pub mod promises;
 pub mod regressions;
 pub mod scenario;
 pub mod seed;

@@ -30,18 +30,27 @@ impl Modules {
     /// When the file cannot be read, is no machine, or has the name of a built-in one; in words.
     pub fn with_file(name: &str, file: &Path) -> Result<Modules, String> {
         let shown = file.display();
-        if is_built_in(name) {
-            return Err(format!("{shown}: the machine {name} is built in; give it another name"));
-        }
         let guest = std::fs::read(file).map_err(|why| format!("{shown}: {why}"))?;
         let component =
             pgraft_engine::component(&guest).map_err(|why| format!("{shown}: {why:#}"))?;
         let compiled =
             pgraft_engine::precompile(&component).map_err(|why| format!("{shown}: {why:#}"))?;
-        let compiled_sha256 = Sha256::digest(&compiled).into();
-        let code = Code { name, component: &component, compiled: &compiled, compiled_sha256 };
+        Modules::with(name, &component, &compiled).map_err(|why| format!("{shown}: {why}"))
+    }
+
+    /// The built-in ones, and the machine `name` of a component that pgraft-engine has compiled
+    /// here, with its default options.
+    ///
+    /// # Errors
+    /// When it is no machine, or has the name of a built-in one; in words.
+    pub fn with(name: &str, component: &[u8], compiled: &[u8]) -> Result<Modules, String> {
+        if is_built_in(name) {
+            return Err(format!("the machine {name} is built in; give it another name"));
+        }
+        let compiled_sha256 = Sha256::digest(compiled).into();
+        let code = Code { name, component, compiled, compiled_sha256 };
         let carried = Carried::with(Place::Simulation, &[code]);
-        Ok(Modules(Arc::new(carried.map_err(|why| format!("{shown}: {why}"))?)))
+        Ok(Modules(Arc::new(carried.map_err(|why| why.to_string())?)))
     }
 
     /// As nodes carry them.

@@ -100,12 +100,18 @@ impl Suite {
         let text = fs::read_to_string(operations).map_err(|why| format!("{shown}: {why}"))?;
         let templates = Custom::parse(&text).map_err(|why| format!("{shown}: {why}"))?;
         let modules = Modules::with_file(templates.machine(), machine)?;
+        let words = format!(" --machine {} --operations {shown}", machine.display());
+        Ok(Suite { words, ..Suite::of(modules, templates) })
+    }
+
+    /// With one machine more, which `modules` has; clients ask it, and nothing else, the operations
+    /// of the templates.
+    pub fn of(modules: Modules, templates: Custom) -> Suite {
         let subject = Subject {
             modules: Arc::clone(modules.carried()),
             workload: Box::new(move || Box::new(templates.clone())),
         };
-        let words = format!(" --machine {} --operations {shown}", machine.display());
-        Ok(Suite { modules, subject: Some(subject), words, commit: tree::commit() })
+        Suite { modules, subject: Some(subject), words: String::new(), commit: tree::commit() }
     }
 
     /// The command that repeats a run of a scenario.

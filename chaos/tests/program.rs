@@ -154,8 +154,8 @@ fn counter(folder: &TempDir) -> [String; 4] {
     let module = modules.iter().find(|module| module.name == "counter").expect("it is built");
     let file = path(folder, "counter.wasm");
     fs::write(&file, module.component).expect("writes");
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../statemachines/examples");
-    let operations = examples.join("counter/operations.toml").display().to_string();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../statemachines/bundle");
+    let operations = fixtures.join("counter/operations.toml").display().to_string();
     ["--machine".to_owned(), file, "--operations".to_owned(), operations]
 }
 

@@ -14,11 +14,11 @@
 //! see each other, but for limits that are far away); states of equal digest are one state, and the
 //! hosts are asked about the first log that led to it.
 //!
-//! **Invariants.** The module interface 0.1 has no way to export one. Until it has, a module states
-//! one as a query that has the same answer in every state: [`Invariant::Query`], on the command
-//! line `--invariant-query QUERY --expect ANSWER` (without `--expect`: any answer, but no
-//! rejection). A bank answers the sum of all accounts. For `kv` an invariant is built in ([`kv`]):
-//! its revisions are in order, and each pair fits its history.
+//! **Invariants.** What a module exports as `invariant` must hold in every state. Beside it, or for
+//! a module without, one can be stated as a query that has the same answer in every state:
+//! [`Invariant::Query`], on the command line `--invariant-query QUERY --expect ANSWER` (without
+//! `--expect`: any answer, but no rejection). A bank answers the sum of all accounts. For `kv` an
+//! invariant is built in ([`kv`]): its revisions are in order, and each pair fits its history.
 
 pub mod file;
 pub mod hosts;
@@ -27,7 +27,7 @@ mod orders;
 pub mod subject;
 
 pub use orders::{Action, Orders, State};
-pub use subject::{Invariant, Mutant, Subject};
+pub use subject::{Invariant, Module, Mutant, Subject};
 
 use std::net::SocketAddr;
 

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgraft_host::{Applied, Applier, Fault, Machines};
+use pgraft_host::{Applied, Applier, Fault};
 use pgraft_replica::{Committed, Persist};
 use pgraft_store::{Disk, FullDisk, StateStore, WhenFull};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::compiler::CompileError;
 use crate::event::{ApplierReport, Event};
 use crate::log_writer::chain;
+use crate::provision::{Provision, Readiness, short};
 use crate::worker::{self, Ended};
 use crate::world::World;
 
@@ -35,14 +37,14 @@ impl ApplyWorker {
     /// Starts the worker with an opened applier.
     pub(crate) fn start(
         world: &Arc<dyn World>,
-        machines: Arc<Machines>,
+        provision: Arc<Provision>,
         disk: Disk,
         applier: Applier,
         events: UnboundedSender<Event>,
     ) -> std::io::Result<(ApplyWorker, Ended)> {
         let (jobs, inbox) = unbounded_channel();
         let told = events.clone();
-        let worker = Worker { world: Arc::clone(world), machines, disk, events: told };
+        let worker = Worker { world: Arc::clone(world), provision, disk, events: told };
         let work = async move { worker.run(inbox, applier).await.map_err(|fault| chain(&fault)) };
         let ended = worker::start(world, "apply", events, work)?;
         Ok((ApplyWorker { jobs }, ended))
@@ -56,7 +58,7 @@ impl ApplyWorker {
 
 struct Worker {
     world: Arc<dyn World>,
-    machines: Arc<Machines>,
+    provision: Arc<Provision>,
     disk: Disk,
     events: UnboundedSender<Event>,
 }
@@ -75,7 +77,7 @@ impl Worker {
                     ApplyJob::Apply(entries) => batch.extend(entries),
                     ApplyJob::Switch { task, generation } => {
                         assert!(batch.is_empty(), "a snapshot is installed with nothing in flight");
-                        applier = self.switch(applier, &task, generation)?;
+                        applier = self.switch(applier, &task, generation).await?;
                         let report = report(&applier);
                         self.tell(Event::Switched { task, generation, report });
                     }
@@ -85,13 +87,52 @@ impl Worker {
                 }
             }
             if !batch.is_empty() {
-                let applied = self.apply(&mut applier, &batch).await?;
-                tracing::trace!(entries = batch.len(), "way of a write: ⑥ apply");
+                self.apply_all(&mut applier, &batch).await?;
                 batch.clear();
-                self.tell(Event::Applied { applied, report: report(&applier) });
             }
         }
         Ok(())
+    }
+
+    /// Applies the batch, in parts when an entry runs a module that is not ready here: what comes
+    /// before it may hold the module's bytes.
+    async fn apply_all(&self, applier: &mut Applier, batch: &[Committed]) -> Result<(), Fault> {
+        let (mut rest, mut until) = (batch, batch.len());
+        while !rest.is_empty() {
+            match self.apply(applier, &rest[..until]).await {
+                Ok(applied) => {
+                    tracing::trace!(entries = until, "way of a write: ⑥ apply");
+                    self.tell(Event::Applied { applied, report: report(applier) });
+                    rest = &rest[until..];
+                    until = rest.len();
+                }
+                Err(Fault::MissingModule { index, .. }) if rest[0].entry.index < index => {
+                    until = rest.partition_point(|one| one.entry.index < index);
+                }
+                Err(missing) => {
+                    self.provide(applier.component_of(&missing)?, missing).await?;
+                    until = rest.len();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets ready what `missing` says is missing.
+    async fn provide(&self, component: Option<Vec<u8>>, missing: Fault) -> Result<(), Fault> {
+        let (Fault::MissingModule { machine, sha256, .. }, Some(component)) = (&missing, component)
+        else {
+            return Err(missing);
+        };
+        tracing::info!(machine, module = short(sha256), "compiled while its machine waits");
+        match self.provision.provide(sha256, component).await {
+            // A module that nobody can run is told to its machine by the entry that names it.
+            Ok(()) | Err(CompileError::Refused(_)) => Ok(()),
+            Err(CompileError::Failed(why) | CompileError::Exhausted(why)) => Err(Fault::Module {
+                name: short(sha256),
+                why: format!("cannot be compiled: {why}"),
+            }),
+        }
     }
 
     /// Applies the batch; a full disk undoes it as a whole, so it may be tried again.
@@ -118,13 +159,18 @@ impl Worker {
         }
     }
 
-    fn switch(&self, old: Applier, task: &Persist, generation: u64) -> Result<Applier, Fault> {
+    async fn switch(
+        &self,
+        old: Applier,
+        task: &Persist,
+        generation: u64,
+    ) -> Result<Applier, Fault> {
         drop(old.into_state());
         let state = StateStore::open(&self.disk, generation).map_err(Fault::Open)?;
         let expected = task.snapshot.as_ref().map(|meta| meta.index);
         // Acknowledging a snapshot that is not there would lose what it stands for.
         assert_eq!(Some(state.meta().applied), expected, "the installed state is another one");
-        Applier::open(Arc::clone(&self.machines), state)
+        open(&self.provision, &self.disk, state).await
     }
 
     fn tell(&self, event: Event) {
@@ -132,11 +178,41 @@ impl Worker {
     }
 }
 
+/// Takes over a state, with the modules that its machines run.
+///
+/// # Errors
+/// When the file cannot be used, or a module cannot be got ready.
+pub(crate) async fn open(
+    provision: &Provision,
+    disk: &Disk,
+    mut state: StateStore,
+) -> Result<Applier, Fault> {
+    let generation = state.generation();
+    loop {
+        match Applier::open(Arc::clone(provision.machines()), state) {
+            Err(missing @ Fault::MissingModule { .. }) => {
+                let Fault::MissingModule { sha256, .. } = &missing else { unreachable!("matched") };
+                match provision.prepare(sha256, generation).await {
+                    Readiness::Ready => {
+                        state = StateStore::open(disk, generation).map_err(Fault::Open)?;
+                    }
+                    Readiness::NotHere => return Err(missing),
+                    Readiness::Refused(why) | Readiness::Failed(why) => {
+                        return Err(Fault::Module { name: short(sha256), why });
+                    }
+                }
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// What the leader's duties need to know.
 pub(crate) fn report(applier: &Applier) -> ApplierReport {
     ApplierReport {
-        outbox: applier.outbox(),
+        outbox: applier.due_effects(),
         next_wake: applier.next_wake(),
+        next_migration: applier.next_migration(),
         digests: applier.digests(),
         time_ms: applier.meta().time_ms,
     }

@@ -12,6 +12,7 @@ use pgraft_watch as watch;
 use crate::genesis::Genesis;
 use crate::join;
 use crate::log_writer::chain;
+use crate::modules::Modules;
 use crate::settings::Settings;
 use crate::world::World;
 
@@ -31,6 +32,7 @@ pub(crate) async fn create(
     world: &dyn World,
     settings: &Settings,
     disk: &Disk,
+    modules: &Modules,
     stopping: &mut watch::Receiver<bool>,
 ) -> Result<Made, String> {
     if LogStore::exists(disk) {
@@ -40,8 +42,7 @@ pub(crate) async fn create(
         let members = settings.members().map_err(|error| error.to_string())?;
         let own = members.iter().find(|member| member.name == settings.name);
         let id = own.expect("validate() found it").id;
-        let modules = world.modules()?;
-        let genesis = Genesis::new(&settings.initial_cluster_token, &members, &modules);
+        let genesis = Genesis::new(&settings.initial_cluster_token, &members, modules);
         make(world, disk, &genesis, id)?;
         return Ok(Made::Exists(None));
     }

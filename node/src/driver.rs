@@ -342,6 +342,10 @@ impl Driver {
             Ask::State { to, reply } => {
                 let _gone = reply.send(self.rescue(to));
             }
+            Ask::Voters { reply } => {
+                let view = self.parts.replica.view();
+                let _gone = reply.send((view.id, view.voters));
+            }
             Ask::Status { reply } => {
                 let view = self.parts.replica.view();
                 let peers = self.parts.transport.status();
@@ -593,11 +597,20 @@ impl Driver {
         let now_ms = self.parts.world.wall_ms();
         let duty = self.duties.next(&view, &self.parts.members, &self.parts.report, now_ms);
         let Some(duty) = duty else { return };
-        let ticket = self.wait(Waiter::Duty);
-        self.duty_in_flight = Some(ticket);
         match duty {
-            Duty::Propose(command) => self.propose_duty(ticket, &command),
-            Duty::Reconfigure(change) => self.step(Input::ProposeConf { ticket, change }),
+            Duty::Propose(commands) => {
+                // The next duty comes when the last of them is done.
+                for command in commands {
+                    let ticket = self.wait(Waiter::Duty);
+                    self.duty_in_flight = Some(ticket);
+                    self.propose_duty(ticket, &command);
+                }
+            }
+            Duty::Reconfigure(change) => {
+                let ticket = self.wait(Waiter::Duty);
+                self.duty_in_flight = Some(ticket);
+                self.step(Input::ProposeConf { ticket, change });
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! may repeat, so nothing is lost with the leader that forgot.
 
 use bytes::Bytes;
-use pgraft_host::{Command, Effect, Rejection};
+use pgraft_host::{Change, Command, Effect, MACHINES, Rejection};
 use pgraft_membership::{ConfRequest, ConfRequestKind, Member, Role};
 use pgraft_replica::limits::PROMOTE_LAG_ENTRIES_MAX;
 use pgraft_replica::{ConfChange, ConfChangeKind, Index, NodeId, View};
@@ -22,8 +22,8 @@ const DIGEST_EVERY_ENTRIES: u64 = 4096;
 /// Something the leader should propose now.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Duty {
-    /// A command for the log.
-    Propose(Command),
+    /// Commands for the log.
+    Propose(Vec<Command>),
     /// A configuration change, from the outbox.
     Reconfigure(ConfChange),
 }
@@ -49,6 +49,8 @@ impl Duties {
         let change = || report.outbox.iter().find_map(conf_change);
         let other = |duties: &mut Duties| {
             wake(report, now_ms)
+                .or_else(|| migration(report))
+                .or_else(|| performance(report))
                 .or_else(|| promotion(view, members))
                 .or_else(|| duties.digest(report))
         };
@@ -65,15 +67,32 @@ impl Duties {
             return None;
         }
         self.last_digest = *index;
-        Some(Duty::Propose(Command::Digest { index: *index, digests: digests.clone() }))
+        let digests = digests.clone();
+        Some(Duty::Propose(vec![Command::Digest { index: *index, digests }]))
     }
+}
+
+/// The next step of a migration.
+fn migration(report: &ApplierReport) -> Option<Duty> {
+    let (machine, step) = report.next_migration.clone()?;
+    let change = Change::Migrate { machine, step };
+    Some(Duty::Propose(vec![system_command(MACHINES, change.encode())]))
+}
+
+/// Commands by which machines reach each other.
+fn performance(report: &ApplierReport) -> Option<Duty> {
+    let commands = report.outbox.iter().filter(|effect| effect.kind == "command");
+    let perform =
+        |effect: &Effect| Command::Perform { machine: effect.machine_name.clone(), id: effect.id };
+    let perform: Vec<Command> = commands.map(perform).collect();
+    (!perform.is_empty()).then_some(Duty::Propose(perform))
 }
 
 /// A machine that wants to be woken, by the log's time or this node's, whichever is ahead.
 fn wake(report: &ApplierReport, now_ms: u64) -> Option<Duty> {
     let (machine, at_ms) = report.next_wake.as_ref()?;
     let due = *at_ms <= now_ms.max(report.time_ms);
-    due.then(|| Duty::Propose(Command::Wake { machine: machine.clone() }))
+    due.then(|| Duty::Propose(vec![Command::Wake { machine: machine.clone() }]))
 }
 
 /// What the membership machine is told about a change that can never be carried out.
@@ -117,7 +136,7 @@ fn promotion(view: &View, members: &[Member]) -> Option<Duty> {
     };
     let learner = members.iter().find(|member| member.role == Role::Learner && ready(member.id))?;
     let promote = pgraft_membership::Command::Promote { id: learner.id };
-    Some(Duty::Propose(system_command(MEMBERSHIP, promote.encode())))
+    Some(Duty::Propose(vec![system_command(MEMBERSHIP, promote.encode())]))
 }
 
 /// A command that the node itself gives.

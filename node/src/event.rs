@@ -1,5 +1,7 @@
 //! Everything that reaches the driver from inside the node.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use pgraft_host::{Applied, Effect, Outcome};
 use pgraft_membership::Member;
@@ -50,6 +52,8 @@ pub(crate) struct ApplierReport {
     pub(crate) outbox: Vec<Effect>,
     /// The next time a machine wants to be woken, Unix milliseconds.
     pub(crate) next_wake: Option<(String, u64)>,
+    /// The machine whose migration wants another step, and which step.
+    pub(crate) next_migration: Option<(String, u32)>,
     /// Digests of the tables at an index.
     pub(crate) digests: (Index, Vec<(u32, u128)>),
     /// The log's time, Unix milliseconds: the only clock the machines see.
@@ -67,6 +71,8 @@ pub(crate) enum Ask {
     Transfer { to: Option<NodeId>, reply: oneshot::Sender<Result<(), Refusal>> },
     /// Send this node's state to a member that has lost its own.
     State { to: NodeId, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// This node, and who votes in the applied configuration.
+    Voters { reply: oneshot::Sender<(NodeId, BTreeSet<NodeId>)> },
     /// A report for people and programs.
     Status { reply: oneshot::Sender<String> },
 }

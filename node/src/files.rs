@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use pgraft_host::{Applier, Machines, Querier};
+use pgraft_host::{Applier, Fault, Machines, Querier};
 use pgraft_membership::Member;
 use pgraft_replica::limits::{CACHE_BYTES_MAX, TICK_MS};
 use pgraft_replica::{Config, Index, Replica, Restored};
 use pgraft_store::{Disk, LogStore, OpenError, Opened, StateReader, StateStore};
 
+use crate::applier;
 use crate::data_dir;
 use crate::duties::MEMBERSHIP;
 use crate::genesis::Genesis;
 use crate::join;
 use crate::log_writer::chain;
+use crate::modules::Modules;
+use crate::provision::Provision;
 use crate::settings::Settings;
 use crate::world::World;
 
@@ -35,7 +38,7 @@ impl From<String> for Unusable {
 
 /// Everything that comes from disk.
 pub(crate) struct Files {
-    pub(crate) machines: Arc<Machines>,
+    pub(crate) provision: Arc<Provision>,
     pub(crate) log: LogStore,
     pub(crate) opened: Opened,
     pub(crate) applier: Applier,
@@ -49,17 +52,18 @@ impl Files {
     ///
     /// # Errors
     /// [`Unusable`].
-    pub(crate) fn open(
-        world: &dyn World,
+    pub(crate) async fn open(
+        world: &Arc<dyn World>,
         settings: &Settings,
         disk: &Disk,
+        modules: &Modules,
         welcome: Option<join::Welcome>,
     ) -> Result<Files, Unusable> {
-        let modules = world.modules()?;
         let machines = Arc::clone(modules.machines());
+        let provision = Provision::new(world, &machines, disk, &disk.dir);
         let (mut log, opened) = LogStore::open(disk).map_err(|error| chain(&error))?;
         let genesis = checked_genesis(settings, &opened)?;
-        let applier = open_state(disk, &machines, &opened, &genesis)?;
+        let applier = open_state(disk, &provision, &opened, &genesis).await?;
         let meta = applier.meta().clone();
         let tail = log.tail(meta.applied, CACHE_BYTES_MAX).map_err(|fault| chain(&fault))?;
         let config = Config {
@@ -85,7 +89,8 @@ impl Files {
         if let Some(welcome) = welcome.filter(|_| meta.applied == Index::ZERO) {
             members = welcome.members();
         }
-        Ok(Files { machines, log, opened, applier, replica, members })
+        let provision = Arc::new(provision);
+        Ok(Files { provision, log, opened, applier, replica, members })
     }
 }
 
@@ -110,9 +115,9 @@ fn checked_genesis(settings: &Settings, opened: &Opened) -> Result<Genesis, Stri
 }
 
 /// Opens state.db; a damaged one is built anew when the log reaches back to the beginning.
-fn open_state(
+async fn open_state(
     disk: &Disk,
-    machines: &Arc<Machines>,
+    provision: &Provision,
     opened: &Opened,
     genesis: &Genesis,
 ) -> Result<Applier, Unusable> {
@@ -139,9 +144,14 @@ fn open_state(
         )));
     }
     pgraft_store::remove_other_generations(disk, generation).map_err(|fault| chain(&fault))?;
-    let mut applier = Applier::open(Arc::clone(machines), state).map_err(|fault| chain(&fault))?;
+    let opened = applier::open(provision, disk, state).await;
+    let mut applier = opened.map_err(|fault| chain(&fault))?;
     if !applier.is_bootstrapped() {
-        applier.bootstrap(&genesis.bootstrap()).map_err(|fault| chain(&fault))?;
+        applier.bootstrap(&genesis.bootstrap()).map_err(|fault| match fault {
+            // The cluster began with another version of this program; its members have the bytes.
+            Fault::MissingModule { .. } => Unusable::StateLost(chain(&fault)),
+            other => Unusable::Other(chain(&other)),
+        })?;
     }
     Ok(applier)
 }

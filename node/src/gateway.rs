@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pgraft_host::{Command, HostCode, Outcome};
+use pgraft_host::{Change, Command, HostCode, MACHINES, Outcome};
 use pgraft_replica::limits::COMMAND_BYTES_MAX;
 use pgraft_replica::{Index, NodeId, Refusal, Role};
 use pgraft_transport::{AnyNet, RpcError, Transport};
@@ -21,7 +21,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::event::{Ask, Event};
+use crate::management::Manner;
 use crate::peer_rpc::{Ask as PeerAsk, Told};
+use crate::provision::Provision;
 use crate::readers::Readers;
 use crate::round::Rounds;
 use crate::rpc::{Answer, Failure, FailureKind, Op, Request};
@@ -73,6 +75,7 @@ pub(crate) struct Shared {
     applied: watch::Receiver<Index>,
     transport: Transport<AnyNet>,
     readers: Readers,
+    provision: Arc<Provision>,
     /// How long a request waits for a leader before it is told that there is none.
     patience: Duration,
     default_deadline: Duration,
@@ -91,6 +94,7 @@ impl Shared {
         inbox: UnboundedSender<Event>,
         transport: Transport<AnyNet>,
         readers: Readers,
+        provision: Arc<Provision>,
         leadership: watch::Receiver<Leadership>,
         applied: watch::Receiver<Index>,
     ) -> Shared {
@@ -100,6 +104,7 @@ impl Shared {
             applied,
             transport,
             readers,
+            provision,
             // An election takes less than one timeout; a second one covers a split vote.
             patience: Duration::from_millis(settings.election_timeout_ms) * 2,
             default_deadline: Duration::from_millis(settings.request_timeout_ms),
@@ -152,8 +157,15 @@ impl Gateway {
     async fn carry_out(&self, request: Request) -> Result<Answer, Failure> {
         let deadline = self.deadline(request.deadline_ms);
         match request.op {
+            Op::Command { machine, .. } if machine == MACHINES => {
+                let message = "the machines themselves are changed by a request of its own";
+                Err(Failure::new(FailureKind::BadRequest, message))
+            }
             Op::Command { machine, payload } => {
                 let payload = Bytes::from(payload);
+                if let Some(refused) = self.checked(&machine, &request.principal, &payload).await? {
+                    return Ok(refused);
+                }
                 let (index, outcome) =
                     self.command(&machine, &request.principal, payload, deadline).await?;
                 Ok(Answer::Outcome { index: index.0, outcome })
@@ -165,6 +177,16 @@ impl Gateway {
                 let readers = &self.shared.readers;
                 let answer = readers.query(machine, request.principal, payload).await?;
                 Ok(Answer::Outcome { index: answer.index.0, outcome: answer.outcome })
+            }
+            Op::Change { change, dry_run, force } => {
+                let change = Change::decode(&change)
+                    .map_err(|error| Failure::new(FailureKind::BadRequest, error.to_string()))?;
+                let manner = Manner { dry_run, force };
+                self.change(&request.principal, change, manner, deadline).await
+            }
+            Op::Machines { stale } => self.list(stale || self.shared.reads_stale, deadline).await,
+            Op::Events { machine, since, limit } => {
+                self.events(machine, since, limit, deadline).await
             }
             Op::Status => {
                 let (reply, status) = oneshot::channel();
@@ -178,6 +200,24 @@ impl Gateway {
         }
     }
 
+    /// What a machine's `check` says against a command, before it enters the log. The built-in
+    /// machines are not asked: they say the same when they apply it, and every write would pay.
+    async fn checked(
+        &self,
+        machine: &str,
+        principal: &str,
+        payload: &Bytes,
+    ) -> Result<Option<Answer>, Failure> {
+        if pgraft_host::is_built_in(machine) {
+            return Ok(None);
+        }
+        let (machine, principal) = (machine.to_owned(), principal.to_owned());
+        let answer = self.shared.readers.check(machine, principal, payload.clone()).await?;
+        // What the host says depends on how far this node is; the log says it for sure.
+        let own = answer.outcome.as_ref().is_err_and(|rejection| rejection.host_code().is_none());
+        Ok(own.then_some(Answer::Outcome { index: answer.index.0, outcome: answer.outcome }))
+    }
+
     fn deadline(&self, asked_ms: u32) -> Instant {
         let wait = match asked_ms {
             0 => self.shared.default_deadline,
@@ -186,7 +226,15 @@ impl Gateway {
         Instant::now() + wait
     }
 
-    fn ask(&self, ask: Ask) {
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.shared.readers
+    }
+
+    pub(crate) fn provision(&self) -> &Provision {
+        &self.shared.provision
+    }
+
+    pub(crate) fn ask(&self, ask: Ask) {
         let _driver_ended = self.shared.inbox.send(Event::Ask(ask));
     }
 
@@ -325,7 +373,12 @@ impl Gateway {
         }
     }
 
-    async fn call(&self, to: NodeId, ask: &PeerAsk, until: Instant) -> Result<Told, RpcError> {
+    pub(crate) async fn call(
+        &self,
+        to: NodeId,
+        ask: &PeerAsk,
+        until: Instant,
+    ) -> Result<Told, RpcError> {
         let left = until.saturating_duration_since(Instant::now());
         let body = self.shared.transport.rpc(to, ask.encode(), left).await?;
         Told::decode(&body).map_err(|_| RpcError::Lost)
@@ -446,6 +499,7 @@ impl Gateway {
                 self.ask(Ask::Transfer { to, reply });
                 answer.await.ok()?.map_or_else(|why| Told::Refused(told(&why)), |()| Told::Done)
             }
+            Ok(PeerAsk::Prepare(sha256)) => self.serve_prepare(&sha256).await,
             Ok(PeerAsk::State) => {
                 let (reply, answer) = oneshot::channel();
                 self.ask(Ask::State { to: from, reply });
@@ -495,7 +549,7 @@ pub(crate) fn told(refusal: &Refusal) -> String {
     }
 }
 
-fn stopping() -> Failure {
+pub(crate) fn stopping() -> Failure {
     Failure::new(FailureKind::Stopping, "this node is stopping or was removed from the cluster")
 }
 

@@ -24,6 +24,7 @@ use crate::event::Event;
 use crate::files::{Files, Unusable};
 use crate::gateway::{Gateway, Leadership, Shared};
 use crate::log_writer::{LogWriter, chain};
+use crate::modules::Modules;
 use crate::node::Ended;
 use crate::readers::Readers;
 use crate::recovery::fetch_state;
@@ -97,9 +98,12 @@ async fn run(
     let clients = tokio::spawn(socket.serve(gateway));
     let disk = world.disk(dir.path());
 
-    let made = create(&**world, settings, &disk, &mut stopping).await;
+    let modules = world.modules()?;
+
+    let made = create(&**world, settings, &disk, &modules, &mut stopping).await;
     let Made::Exists(welcome) = made? else { return Ok(End::Stopped) };
-    let (files, listener) = match Files::open(&**world, settings, &disk, welcome) {
+    let opened = Files::open(world, settings, &disk, &modules, welcome).await;
+    let (files, listener) = match opened {
         Ok(files) => (files, listener),
         Err(Unusable::StateLost(why)) => {
             tracing::error!(why, "the state is fetched from a peer");
@@ -108,7 +112,7 @@ async fn run(
                 fetched = fetch_state(world, settings, &disk, listener) => fetched?,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(End::Stopped),
             }
-            files_with_state(world, settings, &disk, &listen.to_string()).await?
+            files_with_state(world, settings, &disk, &modules, &listen.to_string()).await?
         }
         Err(Unusable::Other(why)) => return Err(why),
     };
@@ -178,11 +182,12 @@ async fn files_with_state(
     world: &Arc<dyn World>,
     settings: &Settings,
     disk: &Disk,
+    modules: &Modules,
     listen: &str,
 ) -> Result<(Files, AnyListener), String> {
     data_dir::state_is_whole(&disk.dir).map_err(|error| error.to_string())?;
-    let files =
-        Files::open(&**world, settings, disk, None).map_err(|unusable| unusable.to_string())?;
+    let opened = Files::open(world, settings, disk, modules, None).await;
+    let files = opened.map_err(|unusable| unusable.to_string())?;
     let listener = world.peers().bind(listen).await;
     Ok((files, listener.map_err(|error| format!("listen at {listen}: {error}"))?))
 }
@@ -246,7 +251,7 @@ fn assemble(
     listener: AnyListener,
     board: Arc<dyn StatusBoard>,
 ) -> Result<(Living, Vec<WorkerEnded>), String> {
-    let Files { machines, log, opened, applier, replica, members } = files;
+    let Files { provision, log, opened, applier, replica, members } = files;
     let (own, inbox) = mpsc::unbounded_channel();
     let (net, net_events) = mpsc::channel(NET_EVENTS_MAX);
     let us = local(&**world, settings, &opened.identity)?;
@@ -256,11 +261,12 @@ fn assemble(
     let applied_index = applier.meta().applied;
     let io = |error: std::io::Error| format!("start a worker: {error}");
     let (readers, mut workers) =
-        Readers::start(world, &machines, disk, generation, &own).map_err(io)?;
+        Readers::start(world, provision.machines(), disk, generation, &own).map_err(io)?;
     let (log, worker) = LogWriter::start(world, log, disk, own.clone()).map_err(io)?;
     workers.push(worker);
     let (applier, worker) =
-        ApplyWorker::start(world, machines, disk.clone(), applier, own.clone()).map_err(io)?;
+        ApplyWorker::start(world, Arc::clone(&provision), disk.clone(), applier, own.clone())
+            .map_err(io)?;
     workers.push(worker);
     let (checkpointer, worker) = CheckpointWorker::start(
         world,
@@ -280,6 +286,7 @@ fn assemble(
         own.clone(),
         transport.clone(),
         readers.clone(),
+        provision,
         leadership_seen,
         applied_seen,
     ));

@@ -42,6 +42,13 @@ impl Modules {
         Ok(Modules { machines: Arc::new(Machines::new(place, &code)?), names })
     }
 
+    /// The same for another node in this process: what is loaded for one of them later the other
+    /// does not have.
+    #[must_use]
+    pub fn fork(&self) -> Modules {
+        Modules { machines: Arc::new(self.machines.fork()), names: self.names.clone() }
+    }
+
     /// Their names, and the SHA-256 of each component.
     pub fn names(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
         self.names.iter().map(|(name, sha256)| (name.as_str(), sha256))

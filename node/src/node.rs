@@ -71,7 +71,12 @@ impl Node {
         let user_timeout = Duration::from_millis(settings.election_timeout_ms);
         let recording = settings.record.as_deref().map(Recording::beside).transpose()?;
         let observer = recording.clone().map(|recording| recording as Arc<dyn Observer>);
-        let system = OperatingSystem::new(settings.socket.clone(), user_timeout, observer);
+        let system = OperatingSystem::new(
+            settings.socket.clone(),
+            settings.compiler.clone(),
+            user_timeout,
+            observer,
+        );
         let world: Arc<dyn World> = Arc::new(system);
         let (stop, stopping) = watch::channel(false);
         let ended = Arc::new(Mutex::new(None));

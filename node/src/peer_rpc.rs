@@ -16,6 +16,8 @@ pub(crate) enum Ask {
     ReadIndex,
     /// Hand leadership over; `None` = to the best follower.
     Transfer(Option<NodeId>),
+    /// Get the module with this SHA-256 ready to run.
+    Prepare([u8; 32]),
     /// Send a snapshot of your state to the asking node, which has lost its own.
     State,
 }
@@ -29,6 +31,12 @@ pub(crate) enum Told {
     ReadAt(Index),
     /// Done.
     Done,
+    /// The module is ready, on the engine of this name.
+    Prepared(String),
+    /// The bytes of the module are not all here yet.
+    Missing,
+    /// No node can run the module; why.
+    Unrunnable(String),
     /// Definitely not carried out; ask again, perhaps somewhere else.
     Refused(String),
 }
@@ -47,6 +55,10 @@ impl Ask {
                 out.u64(to.map_or(0, NodeId::get));
             }
             Ask::State => out.u8(3),
+            Ask::Prepare(sha256) => {
+                out.u8(4);
+                out.bytes(sha256);
+            }
         }
         out.into_body().into()
     }
@@ -58,6 +70,9 @@ impl Ask {
             1 => Ask::ReadIndex,
             2 => Ask::Transfer(NodeId::new(body.u64()?)),
             3 => Ask::State,
+            4 => Ask::Prepare(
+                body.bytes()?.try_into().map_err(|_| FrameError::Malformed("length of a hash"))?,
+            ),
             _ => return Err(FrameError::Malformed("unknown request of a node")),
         };
         body.end()?;
@@ -89,6 +104,15 @@ impl Told {
                 out.u8(4);
                 out.bytes(why.as_bytes());
             }
+            Told::Prepared(engine) => {
+                out.u8(5);
+                out.bytes(engine.as_bytes());
+            }
+            Told::Missing => out.u8(6),
+            Told::Unrunnable(why) => {
+                out.u8(7);
+                out.bytes(why.as_bytes());
+            }
         }
         out.into_body().into()
     }
@@ -104,6 +128,9 @@ impl Told {
             2 => Told::ReadAt(Index(body.u64()?)),
             3 => Told::Done,
             4 => Told::Refused(body.string()?),
+            5 => Told::Prepared(body.string()?),
+            6 => Told::Missing,
+            7 => Told::Unrunnable(body.string()?),
             _ => return Err(FrameError::Malformed("unknown answer of a node")),
         };
         body.end()?;
@@ -122,6 +149,7 @@ mod tests {
             Ask::ReadIndex,
             Ask::Transfer(NodeId::new(2)),
             Ask::State,
+            Ask::Prepare([7; 32]),
         ];
         for ask in asks {
             assert_eq!(Ask::decode(&ask.encode()).unwrap(), ask);
@@ -133,6 +161,9 @@ mod tests {
             Told::ReadAt(Index(4)),
             Told::Done,
             Told::Refused("busy".to_owned()),
+            Told::Prepared("engine".to_owned()),
+            Told::Missing,
+            Told::Unrunnable("not WASM".to_owned()),
         ];
         for told in answers {
             assert_eq!(Told::decode(&told.encode()).unwrap(), told);

@@ -4,7 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pgraft_host::{Answer, Fault, Machines, Querier};
+use bytes::Bytes;
+use pgraft_host::{
+    Answer, Change, Fault, KeptEvent, Listed, Machines, Querier, Rehearsal, Rejection,
+};
 use pgraft_store::{Disk, OpenError, StateReader};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -18,17 +21,13 @@ use crate::world::World;
 /// Workers that answer queries.
 const READERS: usize = 2;
 
-struct Query {
-    machine: String,
-    principal: String,
-    request: Vec<u8>,
-    reply: oneshot::Sender<Result<Answer, Failure>>,
-}
+/// What a worker does with its querier.
+type Question = Box<dyn FnOnce(Result<&mut Querier, Fault>) -> Result<(), ()> + Send>;
 
 /// Handle of the readers; they end when it is closed.
 #[derive(Clone)]
 pub(crate) struct Readers {
-    queries: Arc<Mutex<Option<UnboundedSender<Query>>>>,
+    queries: Arc<Mutex<Option<UnboundedSender<Question>>>>,
     generation: Arc<AtomicU64>,
 }
 
@@ -71,6 +70,11 @@ impl Readers {
         *self.queries.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// The generation that queries read.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Asks a machine, on the newest committed state of this node.
     pub(crate) async fn query(
         &self,
@@ -78,10 +82,59 @@ impl Readers {
         principal: String,
         request: Vec<u8>,
     ) -> Result<Answer, Failure> {
+        self.ask(move |querier| querier.query(&machine, &principal, &request)).await
+    }
+
+    /// Asks a machine whether it would take a command, on the newest committed state of this node.
+    pub(crate) async fn check(
+        &self,
+        machine: String,
+        principal: String,
+        payload: Bytes,
+    ) -> Result<Answer, Failure> {
+        self.ask(move |querier| querier.check(&machine, &principal, &payload)).await
+    }
+
+    /// All machines.
+    pub(crate) async fn machines(&self) -> Result<Vec<Listed>, Failure> {
+        self.ask(Querier::machines).await
+    }
+
+    /// Events of a machine that were kept; `None` when there is no such machine.
+    pub(crate) async fn events(
+        &self,
+        machine: String,
+        since: u64,
+        limit: u32,
+    ) -> Result<Option<Vec<KeptEvent>>, Failure> {
+        self.ask(move |querier| querier.events(&machine, since, limit)).await
+    }
+
+    /// Tries what a change of the machines would do.
+    pub(crate) async fn rehearse(
+        &self,
+        change: Change,
+    ) -> Result<Result<Rehearsal, Rejection>, Failure> {
+        self.ask(move |querier| querier.rehearse(&change)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Querier) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |querier| {
+            let told = querier.and_then(work).map_err(|fault| {
+                tracing::error!(fault = chain(&fault), "query failed");
+                Failure::new(FailureKind::Internal, format!("query failed: {}", chain(&fault)))
+            });
+            let worked = told.as_ref().map_or(Err(()), |_| Ok(()));
+            let _gone = reply.send(told);
+            worked
+        });
         // A dropped query is an answer that never comes, which `stopping` stands for.
         if let Some(queries) = &*self.queries.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ended = queries.send(Query { machine, principal, request, reply });
+            let _ended = queries.send(question);
         }
         let stopping = || Failure::new(FailureKind::Stopping, "the node is stopping");
         answer.await.unwrap_or_else(|_| Err(stopping()))
@@ -91,31 +144,22 @@ impl Readers {
 struct Worker {
     machines: Arc<Machines>,
     disk: Disk,
-    inbox: Arc<tokio::sync::Mutex<UnboundedReceiver<Query>>>,
+    inbox: Arc<tokio::sync::Mutex<UnboundedReceiver<Question>>>,
     generation: Arc<AtomicU64>,
 }
 
 impl Worker {
     async fn run(&self) {
         let mut open: Option<(u64, Querier)> = None;
-        while let Some(query) = self.next().await {
-            let Query { machine, principal, request, reply } = query;
-            let answer = self
-                .querier(&mut open)
-                .and_then(|querier| querier.query(&machine, &principal, &request));
-            if answer.is_err() {
+        while let Some(question) = self.next().await {
+            if question(self.querier(&mut open)).is_err() {
                 // A failed connection is not used again.
                 open = None;
             }
-            let told = answer.map_err(|fault| {
-                tracing::error!(machine, fault = chain(&fault), "query failed");
-                Failure::new(FailureKind::Internal, format!("query failed: {}", chain(&fault)))
-            });
-            let _gone = reply.send(told);
         }
     }
 
-    async fn next(&self) -> Option<Query> {
+    async fn next(&self) -> Option<Question> {
         self.inbox.lock().await.recv().await
     }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use pgraft_host::{Outcome, Rejection};
+use pgraft_host::{KeptEvent, Outcome, Rejection};
 
 /// Largest frame: the largest command and its envelope, or a page of a range.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
@@ -45,6 +45,29 @@ pub enum Op {
     },
     /// This node's view of itself and its peers, as JSON.
     Status,
+    /// Change the machines themselves.
+    Change {
+        /// An encoded [`pgraft_host::Change`].
+        change: Vec<u8>,
+        /// Only tell what it would do.
+        dry_run: bool,
+        /// A majority of the voters must be ready for it, not all.
+        force: bool,
+    },
+    /// All machines, as JSON.
+    Machines {
+        /// Answer from this node's state, however old it may be.
+        stale: bool,
+    },
+    /// Events of a machine that were kept, oldest first.
+    Events {
+        /// Name of the machine.
+        machine: String,
+        /// Number of the first.
+        since: u64,
+        /// At most so many.
+        limit: u32,
+    },
     /// Hand leadership to a node; 0 = whoever is best.
     Transfer {
         /// The wanted leader.
@@ -73,6 +96,8 @@ pub enum Answer {
     },
     /// A report.
     Json(String),
+    /// Events that were kept.
+    Events(Vec<KeptEvent>),
     /// Done, nothing to say.
     Done,
     /// The node could not carry it out.
@@ -190,6 +215,22 @@ impl Request {
                 out.u8(3);
                 out.u64(*to);
             }
+            Op::Change { change, dry_run, force } => {
+                out.u8(4);
+                out.bytes(change);
+                out.u8(u8::from(*dry_run));
+                out.u8(u8::from(*force));
+            }
+            Op::Machines { stale } => {
+                out.u8(5);
+                out.u8(u8::from(*stale));
+            }
+            Op::Events { machine, since, limit } => {
+                out.u8(6);
+                out.bytes(machine.as_bytes());
+                out.u64(*since);
+                out.u32(*limit);
+            }
         }
         out.finish()
     }
@@ -210,6 +251,13 @@ impl Request {
             },
             2 => Op::Status,
             3 => Op::Transfer { to: body.u64()? },
+            4 => Op::Change {
+                change: body.bytes()?.to_vec(),
+                dry_run: body.u8()? != 0,
+                force: body.u8()? != 0,
+            },
+            5 => Op::Machines { stale: body.u8()? != 0 },
+            6 => Op::Events { machine: body.string()?, since: body.u64()?, limit: body.u32()? },
             _ => return Err(FrameError::Malformed("unknown operation")),
         };
         body.end()?;
@@ -239,6 +287,16 @@ impl Response {
                 out.bytes(text.as_bytes());
             }
             Answer::Done => out.u8(3),
+            Answer::Events(events) => {
+                out.u8(5);
+                out.u32(u32::try_from(events.len()).expect("a page of them"));
+                for KeptEvent { number, index, topic, payload } in events {
+                    out.u64(*number);
+                    out.u64(*index);
+                    out.bytes(topic);
+                    out.bytes(payload);
+                }
+            }
             Answer::Failed(Failure { kind, message, hint }) => {
                 out.u8(4);
                 let code = KINDS.iter().position(|known| known == kind).expect("KINDS has all");
@@ -271,11 +329,25 @@ impl Response {
                     .ok_or(FrameError::Malformed("unknown kind of failure"))?;
                 Answer::Failed(Failure { kind, message: body.string()?, hint: body.string()? })
             }
+            5 => Answer::Events(read_events(&mut body)?),
             _ => return Err(FrameError::Malformed("unknown answer")),
         };
         body.end()?;
         Ok(Response { id, answer })
     }
+}
+
+fn read_events(body: &mut Reader<'_>) -> Result<Vec<KeptEvent>, FrameError> {
+    let mut events = Vec::new();
+    for _ in 0..body.u32()? {
+        events.push(KeptEvent {
+            number: body.u64()?,
+            index: body.u64()?,
+            topic: body.bytes()?.to_vec(),
+            payload: body.bytes()?.to_vec(),
+        });
+    }
+    Ok(events)
 }
 
 /// Builds little-endian bodies.
@@ -369,6 +441,9 @@ mod tests {
             Op::Query { machine: "kv".to_owned(), payload: vec![], stale: true },
             Op::Status,
             Op::Transfer { to: 3 },
+            Op::Change { change: vec![1, 9], dry_run: true, force: false },
+            Op::Machines { stale: true },
+            Op::Events { machine: "kv".to_owned(), since: 5, limit: 9 },
         ];
         ops.into_iter()
             .map(|op| Request { id: 7, deadline_ms: 5000, principal: "alice".to_owned(), op })
@@ -393,6 +468,12 @@ mod tests {
             Answer::Outcome { index: 9, outcome: Err(rejection) },
             Answer::Json("{}".to_owned()),
             Answer::Done,
+            Answer::Events(vec![KeptEvent {
+                number: 4,
+                index: 9,
+                topic: vec![1],
+                payload: vec![],
+            }]),
         ];
         let failures = KINDS.map(|kind| Answer::Failed(Failure::new(kind, "x").hint("Do.")));
         for answer in answers.into_iter().chain(failures) {

@@ -37,6 +37,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// How much of the log is kept for followers that are away; no setting of users yet.
     pub log_keep: Keep,
+    /// The program that compiles modules; `None` = `pgraft-compile` beside this program.
+    pub compiler: Option<PathBuf>,
     /// Where the replica's inputs and outputs are recorded, if anywhere; of `pgraft node` only.
     pub record: Option<PathBuf>,
     /// Milliseconds between two checkpoints of a small write-ahead log; no setting of users yet.
@@ -142,6 +144,7 @@ impl Settings {
             log_level: "info".to_owned(),
             socket: PathBuf::new(),
             log_keep: Keep::default(),
+            compiler: None,
             record: None,
             checkpoint_ms: 10_000,
         }

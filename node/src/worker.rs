@@ -64,7 +64,7 @@ mod tests {
     fn told(work: impl Future<Output = Result<(), String>> + Send + 'static) -> Option<String> {
         let world: Arc<dyn World> = {
             let (socket, timeout) = (std::path::PathBuf::new(), std::time::Duration::ZERO);
-            Arc::new(OperatingSystem::new(socket, timeout, None))
+            Arc::new(OperatingSystem::new(socket, None, timeout, None))
         };
         let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
         let ended = start(&world, "test", events, work).unwrap();

@@ -8,16 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgraft_host::{Applied, Place};
+use pgraft_host::{Applied, CodeCache, Place};
 use pgraft_replica::{Config, Effects, Index, Input, Replica, Restored};
 use pgraft_store::Disk;
 use pgraft_transport::AnyNet;
 
+use crate::compiler::CompileError;
 use crate::log_writer::chain;
 use crate::modules::Modules;
 
 /// What a worker does, from start to end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The compiled code of a module, when it is ready.
+pub type Compiling = Pin<Box<dyn Future<Output = Result<Vec<u8>, CompileError>> + Send>>;
 
 /// What a node stands on.
 pub trait World: Send + Sync + 'static {
@@ -62,6 +66,14 @@ pub trait World: Send + Sync + 'static {
     fn modules(&self) -> Result<Arc<Modules>, String> {
         let loaded = Modules::built_in(Place::PostgreSql).map_err(|fault| chain(&fault))?;
         Ok(Arc::new(loaded))
+    }
+
+    /// Compiles a module beside everything else, under limits on memory and time.
+    fn compile(&self, component: Arc<[u8]>) -> Compiling;
+
+    /// Where compiled code is kept for the next life of the node in this data directory.
+    fn code_cache(&self, _dir: &Path) -> Option<CodeCache> {
+        None
     }
 
     /// Who watches every step of this node, if anybody.

@@ -5,6 +5,8 @@
 //! whole committed log. What they do not see: a mistake of the module itself. Checks that trust no
 //! machine are elsewhere.
 
+pub mod by_key;
+mod keyed_spec;
 mod replayed_log;
 mod replayed_spec;
 mod sessions;
@@ -15,7 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pgraft_host::{Outcome, Request, State, Turn};
 
-pub use replayed_log::{Difference, Origin, ReplayedLog, Seen};
+pub use keyed_spec::KeyedSpec;
+pub use replayed_log::{Broken, Difference, Origin, ReplayedLog, Seen};
 pub use replayed_spec::ReplayedSpec;
 
 use crate::history::Reply;

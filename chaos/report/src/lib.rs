@@ -9,10 +9,13 @@ mod data;
 mod focus;
 mod html;
 mod lanes;
+mod overview;
 mod story;
 mod tables;
 
 use pgraft_judge::history::Event;
+
+pub use overview::{Overview, OverviewLine, overview};
 
 use crate::{focus::Focus, html::escaped, story::Story};
 

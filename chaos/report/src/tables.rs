@@ -236,7 +236,7 @@ fn look(from_us: u64, to_us: u64, label: &str) -> String {
     )
 }
 
-fn class(verdict: Verdict) -> &'static str {
+pub(crate) fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
         Verdict::Unknown => "unknown",

@@ -1,4 +1,5 @@
-//! Real hosts over SQLite that apply one log in different ways and must end alike.
+//! Real hosts over SQLite that apply one log in different ways and must end alike. Not here: where
+//! the log comes from, and what the module as a function says of it.
 
 use std::sync::Arc;
 
@@ -53,6 +54,30 @@ pub struct Hosts {
     born: Image,
 }
 
+/// A way to apply a log, other than entry by entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// All entries in one transaction, on the other engine.
+    AtOnce,
+    /// Half of them; then a snapshot goes to another disk, where the other engine goes on.
+    ThroughSnapshot,
+    /// Until a crash at some call of the disk; then the rest, from what is left.
+    AfterCrash,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 3] = [Way::AtOnce, Way::ThroughSnapshot, Way::AfterCrash];
+
+    fn words(self) -> &'static str {
+        match self {
+            Way::AtOnce => "in one transaction",
+            Way::ThroughSnapshot => "through a snapshot",
+            Way::AfterCrash => "after a crash",
+        }
+    }
+}
+
 impl Hosts {
     pub(crate) fn new(
         machines: Arc<Machines>,
@@ -60,11 +85,26 @@ impl Hosts {
         config: &[u8],
     ) -> Result<Hosts, Fault> {
         let options = Options { pooled: false, ..Options::default() };
+        Hosts::on(machines, module, (module, options), config)
+    }
+
+    /// A machine on the engine of nodes, and on another one: with these options, and with code that
+    /// was compiled for them.
+    ///
+    /// # Errors
+    /// When an engine cannot be made, the module cannot be used, or the machine refuses its
+    /// configuration.
+    pub fn on(
+        machines: Arc<Machines>,
+        module: &Module,
+        (other, options): (&Module, Options),
+        config: &[u8],
+    ) -> Result<Hosts, Fault> {
         let engine = engine_with(Place::Simulation, options).map_err(|error| Fault::Module {
             name: module.name.clone(),
             why: format!("{error:#}"),
         })?;
-        let other = Arc::new(Machines::with_engine(engine, &[module.code()])?);
+        let other = Arc::new(Machines::with_engine(engine, &[other.code()])?);
         let voter = NodeId::new(1).expect("1 is a node id");
         let bootstrap = Bootstrap {
             conf: ConfState { voters: [voter].into(), ..ConfState::default() },
@@ -98,22 +138,50 @@ impl Hosts {
     /// Says which host differs, and how.
     pub fn compare(&self, log: &[Told], rows: u128, mutant: Mutant) -> Result<usize, String> {
         let entries: Vec<Committed> = log.iter().zip(1..).map(committed).collect();
-        let first = self.entry_by_entry(log, &entries)?;
-        if first.rows != rows {
-            return Err(format!("rows {:032x}, the function has {rows:032x}", first.rows));
-        }
-        let (crashed, again) = self.after_a_crash(log, &entries, rows, mutant)?;
-        let others = [
-            ("in one transaction", self.at_once(log, mutant)?),
-            ("through a snapshot", self.through_a_snapshot(log, &entries, mutant)?),
-            ("after a crash", crashed),
-        ];
-        for (which, other) in others {
-            if other != first {
-                return Err(format!("{which}: {other:x?}, entry by entry {first:x?}"));
-            }
+        let first = self.first(log, &entries, rows)?;
+        let mut again = 0;
+        for way in Way::ALL {
+            again += self.like(&first, way, (log, &entries), rows, mutant)?;
         }
         Ok(again)
+    }
+
+    /// Applies `log` entry by entry and in one other way; as [`Hosts::compare`].
+    ///
+    /// # Errors
+    /// Says how they differ.
+    pub fn compare_with(&self, way: Way, log: &[Told], rows: u128) -> Result<usize, String> {
+        let entries: Vec<Committed> = log.iter().zip(1..).map(committed).collect();
+        let first = self.first(log, &entries, rows)?;
+        self.like(&first, way, (log, &entries), rows, Mutant::None)
+    }
+
+    fn first(&self, log: &[Told], entries: &[Committed], rows: u128) -> Result<End, String> {
+        let first = self.entry_by_entry(log, entries)?;
+        match first.rows == rows {
+            true => Ok(first),
+            false => Err(format!("rows {:032x}, the function has {rows:032x}", first.rows)),
+        }
+    }
+
+    /// Whether a way leads to the same end; how many entries were applied again on it.
+    fn like(
+        &self,
+        first: &End,
+        way: Way,
+        (log, entries): (&[Told], &[Committed]),
+        rows: u128,
+        mutant: Mutant,
+    ) -> Result<usize, String> {
+        let (other, again) = match way {
+            Way::AtOnce => (self.at_once(log, mutant)?, 0),
+            Way::ThroughSnapshot => (self.through_a_snapshot(log, entries, mutant)?, 0),
+            Way::AfterCrash => self.after_a_crash(log, entries, rows, mutant)?,
+        };
+        match other == *first {
+            true => Ok(again),
+            false => Err(format!("{}: {other:x?}, entry by entry {first:x?}", way.words())),
+        }
     }
 
     fn entry_by_entry(&self, log: &[Told], entries: &[Committed]) -> Result<End, String> {

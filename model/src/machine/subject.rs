@@ -84,7 +84,8 @@ impl Module {
         }
     }
 
-    pub(crate) fn code(&self) -> Code<'_> {
+    /// As an engine takes it.
+    pub fn code(&self) -> Code<'_> {
         Code {
             name: &self.name,
             component: &self.component,
@@ -151,8 +152,14 @@ impl Subject {
         Subject { mutant, ..self }
     }
 
-    /// What is wrong with a state, by the invariant.
+    /// What is wrong with a state, by the invariant that the module exports, or by the one that was
+    /// given beside it.
     pub(crate) fn wrong(&self, state: &State, turn: &Turn) -> Option<String> {
+        match self.function.invariant(state, turn) {
+            Ok(Ok(())) => {}
+            Ok(Err(says)) => return Some(says),
+            Err(fault) => return Some(fault.to_string()),
+        }
         match &self.invariant {
             Invariant::None => None,
             Invariant::Query { query, expected } => match self.function.query(state, turn, query) {

@@ -43,6 +43,22 @@ pub fn component(guest: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// What a component asks of whoever runs it: the full names of its imports, in order.
+///
+/// # Errors
+/// When `component` is none, or says of itself what no tool can read.
+pub fn imports(component: &[u8]) -> Result<Vec<String>> {
+    let decoded = wit_component::decode(component)
+        .map_err(|why| format_err!("not a component that can be read: {why:#}"))?;
+    let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
+        return Err(format_err!("a description of an interface, and no component"));
+    };
+    let names = resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    Ok(names)
+}
+
 /// Compiles `component` for the machine this program was built for.
 ///
 /// The code uses the baseline of the architecture, not what this CPU happens to have, so that a

@@ -29,7 +29,7 @@ use wasmtime::{
 };
 
 #[cfg(feature = "compiler")]
-pub use compile::{component, precompile, precompile_for, precompile_with};
+pub use compile::{component, imports, precompile, precompile_for, precompile_with};
 pub use costs::{COSTS, COSTS_VERSION};
 #[cfg(feature = "compiler")]
 pub use inspect::{Facts, inspect};

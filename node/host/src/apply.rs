@@ -9,12 +9,17 @@ use pgraft_replica::body::Body;
 use pgraft_replica::{Committed, ConfChange, ConfState, EntryKind, Index, Term};
 use pgraft_store::{Meta, StateStore};
 
+use crate::blobs::{self, Blobs};
+use crate::change::Sha256Bytes;
 use crate::digest::Digests;
 use crate::fault::Fault;
 use crate::interface::{GuestError, Trigger};
+use crate::lifecycle;
+use crate::limits::Limits;
 use crate::machines::Machines;
 use crate::outbox::{Effect, Outbox};
-use crate::plan::{Plan, Step, Turn, rejected};
+use crate::plan::{Given, Plan, Step, Turn, rejected};
+use crate::registration::Registration;
 use crate::registry::Registry;
 use crate::rejection::{HostCode, Outcome};
 use crate::sessions::Sessions;
@@ -67,6 +72,7 @@ pub(crate) struct Rows {
     pub(crate) outbox: Outbox,
     pub(crate) wakes: Wakes,
     pub(crate) digests: Digests,
+    pub(crate) blobs: Blobs,
 }
 
 impl Rows {
@@ -77,11 +83,12 @@ impl Rows {
             outbox: Outbox::load(state)?,
             wakes: Wakes::load(state)?,
             digests: Digests::load(state)?,
+            blobs: Blobs::load(state)?,
         })
     }
 
-    /// Writes what is not written at once: chain hashes and sessions.
-    fn flush(&mut self, state: &mut StateStore) -> Result<(), Fault> {
+    /// Writes what is not written at once: books and sessions.
+    pub(crate) fn flush(&mut self, state: &mut StateStore) -> Result<(), Fault> {
         self.registry.flush(state)?;
         self.sessions.flush(state)
     }
@@ -89,7 +96,7 @@ impl Rows {
 
 /// Owns state.db and applies entries to it. Call it from one thread with 4 MiB of stack.
 pub struct Applier {
-    machines: Arc<Machines>,
+    pub(crate) machines: Arc<Machines>,
     /// Away only while a guest runs.
     pub(crate) state: Option<StateStore>,
     pub(crate) rows: Rows,
@@ -139,7 +146,9 @@ impl Applier {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        self.transaction(|applier| batch.iter().map(|one| applier.apply_entry(one)).collect())
+        self.transaction(|applier| {
+            batch.iter().map(|one| applier.apply_entry(one).map_err(|why| why.at(one))).collect()
+        })
     }
 
     /// How far the state is.
@@ -147,15 +156,47 @@ impl Applier {
         self.state.as_ref().expect("the store is away only during a call").meta()
     }
 
-    /// Effects that wait for the leader.
+    /// All effects that wait.
     pub fn outbox(&self) -> Vec<Effect> {
         self.rows.outbox.list(&self.rows.registry)
     }
 
+    /// Effects that wait for the leader: configuration changes, and of each machine's commands for
+    /// others the first ones, without their payloads.
+    pub fn due_effects(&self) -> Vec<Effect> {
+        self.rows.outbox.due(&self.rows.registry)
+    }
+
     /// The machine that wants to be woken first, and when, in Unix milliseconds.
     pub fn next_wake(&self) -> Option<(String, u64)> {
-        let (machine, time_ms) = self.rows.wakes.next()?;
+        let registry = &self.rows.registry;
+        let (machine, time_ms) = self.rows.wakes.next(|machine| !registry.is_migrating(machine))?;
         Some((self.rows.registry.name(machine).to_owned(), time_ms))
+    }
+
+    /// The machine whose migration wants another step, and which step.
+    pub fn next_migration(&self) -> Option<(String, u32)> {
+        self.rows.registry.next_migration().map(|(machine, step)| (machine.to_owned(), step))
+    }
+
+    /// The bytes of a module that is staged here or came with genesis.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn component(&self, sha256: &Sha256Bytes) -> Result<Option<Vec<u8>>, Fault> {
+        let state = self.state.as_ref().expect("no call is going on");
+        blobs::read(state, sha256)
+    }
+
+    /// The bytes of the module that a fault says is missing, when they are here.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn component_of(&self, missing: &Fault) -> Result<Option<Vec<u8>>, Fault> {
+        match missing {
+            Fault::MissingModule { sha256, .. } => self.component(sha256),
+            _ => Ok(None),
+        }
     }
 
     /// The newest digests for [`crate::Command::Digest`]; index 0 before the first.
@@ -197,7 +238,7 @@ impl Applier {
     }
 
     /// Reads the mirrors anew.
-    fn reload(&mut self) -> Result<(), Fault> {
+    pub(crate) fn reload(&mut self) -> Result<(), Fault> {
         let state = self.state.as_ref().expect("no call is going on");
         self.rows = Rows::load(state, &self.machines)?;
         self.stale = false;
@@ -212,8 +253,17 @@ impl Applier {
         for (name, sha256, config) in machines {
             let module = self.machines.of(name, sha256)?;
             let state = self.state.as_mut().expect("no call is going on");
-            let id = self.rows.registry.create(state, name, *sha256, module)?;
-            if let Err(rejection) = self.init(id, config, &turn)? {
+            if let Some(component) = self.machines.component(sha256) {
+                self.rows.blobs.keep(state, *sha256, &component)?;
+            }
+            self.check_new_name(name).map_err(|why| Fault::Bootstrap(why.message))?;
+            let row =
+                lifecycle::new_row(&self.rows.registry, name, &module, Limits::DEFAULT, &turn);
+            let (row, id) = (Registration { sha256: *sha256, ..row.clone() }, row.id);
+            let state = self.state.as_mut().expect("no call is going on");
+            self.rows.registry.create(state, name, row, module)?;
+            // What a machine publishes before the first entry nobody can have waited for.
+            if let Err(rejection) = self.init(id, config, &turn, &mut Vec::new())? {
                 return Err(Fault::Refused { machine: name.clone(), rejection });
             }
         }
@@ -254,27 +304,47 @@ impl Applier {
 
     fn apply_body(&mut self, body: &Body, turn: &Turn, applied: &mut Applied) -> Result<(), Fault> {
         self.rows.sessions.expire(turn.time_ms);
-        let state = self.state.as_ref().expect("no call is going on");
-        let plan = Plan::new(&body.commands, turn, &mut self.rows, state)?;
+        let mut commands = &body.commands[..];
+        while !commands.is_empty() {
+            let state = self.state.as_ref().expect("no call is going on");
+            let plan = Plan::new(commands, turn, &mut self.rows, state)?;
+            commands = &commands[plan.outcomes.len()..];
+            let outcomes = self.carry_out(plan, turn, &mut applied.events)?;
+            applied.outcomes.extend(outcomes);
+        }
+        Ok(())
+    }
+
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        turn: &Turn,
+        events: &mut Vec<Event>,
+    ) -> Result<Vec<Outcome>, Fault> {
         let Plan { steps, mut outcomes, repeats, .. } = plan;
         for step in steps {
             match step {
                 Step::Apply { machine, given } => {
-                    let came = self.apply_commands(machine, &given, turn, &mut applied.events)?;
+                    let came = self.apply_commands(machine, &given, turn, events)?;
                     for (given, outcome) in given.iter().zip(came) {
-                        if given.session != 0 {
-                            self.rows.sessions.remember(given.session, given.seq, &outcome);
-                        }
+                        self.remember(given, &outcome);
                         outcomes[given.position] = Some(outcome);
                     }
                 }
                 Step::Wake { machine, position } => {
-                    outcomes[position] = Some(self.wake(machine, turn, &mut applied.events)?);
+                    outcomes[position] = Some(self.wake(machine, turn, events)?);
                 }
                 Step::EffectDone { machine, id, outcome, position } => {
-                    let events = &mut applied.events;
                     outcomes[position] =
                         Some(self.effect_done(machine, id, outcome, turn, events)?);
+                }
+                Step::Perform { machine, id, position } => {
+                    outcomes[position] = Some(self.perform(machine, id, turn, events)?);
+                }
+                Step::Change { given } => {
+                    let outcome = self.change(&given, turn, events)?;
+                    self.remember(&given, &outcome);
+                    outcomes[given.position] = Some(outcome);
                 }
             }
         }
@@ -282,8 +352,42 @@ impl Applier {
             outcomes[repeat] = outcomes[first].clone();
         }
         let every = "each position has a step or an outcome";
-        applied.outcomes = outcomes.into_iter().map(|outcome| outcome.expect(every)).collect();
-        Ok(())
+        Ok(outcomes.into_iter().map(|outcome| outcome.expect(every)).collect())
+    }
+
+    /// Whoever repeats the command gets the same answer.
+    fn remember(&mut self, given: &Given, outcome: &Outcome) {
+        if given.session != 0 {
+            self.rows.sessions.remember(given.session, given.seq, outcome);
+        }
+    }
+
+    /// Gives a machine the command that another one asked for, and tells that one what came of it.
+    fn perform(
+        &mut self,
+        machine: u32,
+        id: u64,
+        turn: &Turn,
+        events: &mut Vec<Event>,
+    ) -> Result<Outcome, Fault> {
+        let Some((target, payload)) = self.rows.outbox.command(machine, id) else {
+            // Performed already, after another leader's proposal.
+            return Ok(Ok(Vec::new()));
+        };
+        let outcome = match target.and_then(|name| self.rows.registry.id_of(&name)) {
+            None => rejected(HostCode::UnknownMachine),
+            // It stays in the outbox until the machine takes commands again.
+            Some(target) if self.rows.registry.is_migrating(target) => {
+                return Ok(rejected(HostCode::Migrating));
+            }
+            Some(target) => {
+                let principal = format!("sys:machine/{}", self.rows.registry.name(machine));
+                let given = Given { position: 0, principal, session: 0, seq: 0, payload };
+                let mut outcomes = self.apply_commands(target, &[given], turn, events)?;
+                outcomes.pop().expect("one outcome per command")
+            }
+        };
+        self.effect_done(machine, id, outcome, turn, events)
     }
 
     fn wake(
@@ -292,7 +396,12 @@ impl Applier {
         turn: &Turn,
         events: &mut Vec<Event>,
     ) -> Result<Outcome, Fault> {
-        if !self.rows.wakes.due(machine, turn.time_ms) {
+        let due = self.rows.wakes.due(machine, turn.time_ms);
+        let registry = &self.rows.registry;
+        // Who is between two schemas, or used up its share, is woken later.
+        let may =
+            !registry.is_migrating(machine) && registry.known_ref(machine).may_run(turn.time_ms);
+        if !due || !may {
             return Ok(Ok(Vec::new()));
         }
         // Cleared first and for good: a machine whose reaction fails is not woken for ever.

@@ -4,14 +4,18 @@
 use crate::apply::{Applier, Event};
 use crate::call::{Call, Changes};
 use crate::fault::Fault;
-use crate::interface::{Caller, Context, GuestCommand, Trigger};
+use crate::interface::{Caller, Context, GuestCommand, GuestError, Progress, Trigger};
 use crate::invoke::{self, Ended};
+use crate::kept_events;
+use crate::limits::MIGRATION_COMMANDS;
 use crate::machines::Module;
 use crate::plan::{Given, Turn, rejected};
 use crate::registry::hash_outcomes;
-use crate::rejection::{HostCode, Outcome};
+use crate::rejection::{HostCode, Outcome, Rejection};
 use crate::tables::Tables;
-use crate::verdict::{Verdict, context, judge, judge_outcomes, settle, together_or_alone};
+use crate::verdict::{
+    Verdict, context, judge, judge_outcomes, rejection, settle, together_or_alone,
+};
 
 impl Applier {
     /// Applies the commands of one entry for one machine: one outcome per command, in order.
@@ -25,8 +29,12 @@ impl Applier {
         turn: &Turn,
         events: &mut Vec<Event>,
     ) -> Result<Vec<Outcome>, Fault> {
+        let known = self.rows.registry.known(machine);
+        if !known.may_run(turn.time_ms) {
+            return Ok(vec![rejected(HostCode::Throttled); given.len()]);
+        }
+        let limits = *known.limits();
         let commands: Vec<GuestCommand<'_>> = given.iter().map(guest_command).collect();
-        let limits = self.rows.registry.known(machine).limits;
         let outcomes = together_or_alone(&limits, &commands, |commands, fuel| {
             self.attempt(
                 machine,
@@ -52,7 +60,7 @@ impl Applier {
         turn: &Turn,
         events: &mut Vec<Event>,
     ) -> Result<Outcome, Fault> {
-        let fuel = self.rows.registry.known(machine).limits.command_fuel;
+        let fuel = self.rows.registry.known(machine).limits().command_fuel;
         let reacted = self.attempt(
             machine,
             turn,
@@ -80,17 +88,47 @@ impl Applier {
         machine: u32,
         config: &[u8],
         turn: &Turn,
+        events: &mut Vec<Event>,
     ) -> Result<Outcome, Fault> {
-        let fuel = self.rows.registry.known(machine).limits.command_fuel;
-        let mut events = Vec::new();
+        let fuel = self.rows.registry.known(machine).limits().command_fuel;
         let done = self.attempt(
             machine,
             turn,
-            &mut events,
+            events,
             |module, call, context| invoke::init(module, call, fuel, context, config),
             judge,
         )?;
         Ok(done.unwrap_or_else(rejected))
+    }
+
+    /// One step of a migration from `schema`, by the machine's module.
+    ///
+    /// # Errors
+    /// When this machine fails.
+    pub(crate) fn migrate(
+        &mut self,
+        machine: u32,
+        (schema, step): (u32, u32),
+        turn: &Turn,
+        events: &mut Vec<Event>,
+    ) -> Result<Result<Progress, Rejection>, Fault> {
+        let limits = *self.rows.registry.known(machine).limits();
+        let fuel = limits.command_fuel.saturating_mul(MIGRATION_COMMANDS);
+        let judge = |returned: Result<Progress, GuestError>| match returned {
+            Ok(progress) => Verdict::Keep(Ok(progress)),
+            Err(error) => match rejection(error) {
+                Ok(rejection) => Verdict::Undo(Err(rejection)),
+                Err(code) => Verdict::Break(code),
+            },
+        };
+        let done = self.attempt(
+            machine,
+            turn,
+            events,
+            |module, call, context| invoke::migrate(module, call, fuel, context, schema, step),
+            judge,
+        )?;
+        Ok(done.unwrap_or_else(|code| Err(Rejection::host(code))))
     }
 
     /// One call inside a savepoint.
@@ -112,6 +150,7 @@ impl Applier {
         let settled = settle(&mut call, returned, self.rows.outbox.count(id), judge);
         let Tables::Writer(store) = call.tables else { unreachable!("it went in as the writer") };
         self.state = Some(store);
+        self.rows.registry.known(id).charge(call.fuel_used, turn.time_ms);
         let verdict = settled?;
         if !matches!(verdict, Verdict::Keep(_)) {
             self.undo()?;
@@ -120,7 +159,7 @@ impl Applier {
             Verdict::Keep(kept) => {
                 self.store().release()?;
                 self.rows.registry.known(id).chain(turn.index, call.written.digest128());
-                self.keep(id, call.changes, call.next_effect, events)?;
+                self.keep(id, call.changes, call.next_effect, turn.index.0, events)?;
                 Ok(Ok(kept))
             }
             Verdict::Undo(outcome) => Ok(Ok(outcome)),
@@ -141,14 +180,22 @@ impl Applier {
         machine: u32,
         changes: Changes,
         next_effect: u64,
+        index: u64,
         events: &mut Vec<Event>,
     ) -> Result<(), Fault> {
-        let name = self.rows.registry.name(machine).to_owned();
+        let before = events.len();
+        let known = self.rows.registry.known(machine);
         for (topic, payload) in changes.events {
             let sequence = u32::try_from(events.len()).expect("EVENTS_MAX bounds them");
-            events.push(Event { machine: name.clone(), topic, payload, sequence });
+            events.push(Event { machine: known.name.to_string(), topic, payload, sequence });
         }
+        let published = &events[before..];
+        let first = known.number_events(published.len() as u64);
+        let kept = known.limits().events_kept;
         let state = self.state.as_mut().expect("no call is going on");
+        if kept > 0 && !published.is_empty() {
+            kept_events::keep(state, machine, (first, kept), index, published)?;
+        }
         self.rows.registry.set_next_effect(state, machine, next_effect)?;
         for effect in changes.effects {
             self.rows.outbox.add(state, machine, effect)?;

@@ -12,17 +12,21 @@ use pgraft_store::{Page, ReadTables};
 use wasmtime::{ResourceLimiter, Result, format_err};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::copy;
 use crate::fault::Fault;
 use crate::interface::Level;
 use crate::limits::{
     CALL_EFFECTS_MAX, EFFECT_BYTES_MAX, EFFECT_KIND_BYTES_MAX, EVENTS_BYTES_MAX, EVENTS_MAX,
     GET_MANY_BYTES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
 };
+use crate::registration::Registration;
 use crate::rejection::HostCode;
 use crate::tables::{Tables, WriteTables};
 
 /// The effect kind that only the membership machine may use.
 const CONF_CHANGE: &str = "conf-change";
+/// The effect kind by which machines reach each other.
+pub(crate) const COMMAND: &str = "command";
 
 /// Whose call it is.
 #[derive(Clone, Debug)]
@@ -33,6 +37,22 @@ pub(crate) struct Who {
     pub(crate) limits: Limits,
     /// Membership alone asks for configuration changes.
     pub(crate) may_change_conf: bool,
+    /// Rows are set aside before they change.
+    pub(crate) sets_aside: bool,
+}
+
+impl Who {
+    /// A machine that asks for no configuration changes and sets nothing aside: of queries.
+    pub(crate) fn of(name: &str, row: &Registration) -> Who {
+        Who {
+            machine: row.id,
+            name: name.into(),
+            index: Index::ZERO,
+            limits: row.limits,
+            may_change_conf: false,
+            sets_aside: false,
+        }
+    }
 }
 
 /// An effect requested in this call.
@@ -74,6 +94,8 @@ pub(crate) struct Call {
     pub(crate) ended: Option<HostCode>,
     /// Set when this machine failed; wins over everything.
     pub(crate) fault: Option<Fault>,
+    /// Fuel that the guest and its host calls used; set when the call is over.
+    pub(crate) fuel_used: u64,
     /// The instance is being made. A start function that asked the host for anything would make it
     /// differ from entry to entry; it may not.
     pub(crate) beginning: bool,
@@ -95,6 +117,7 @@ impl Call {
             written: Xxh3::new(),
             ended: None,
             fault: None,
+            fuel_used: 0,
             beginning: true,
             marks: Vec::new(),
             next_mark: 1,
@@ -201,7 +224,11 @@ impl Call {
         self.written_bytes += (key.len() + value.len()) as u64;
         self.require(self.written_bytes <= self.who.limits.written_bytes, HostCode::Quota)?;
         let total_bytes_max = self.who.limits.total_bytes;
+        let sets_aside = self.who.sets_aside;
         let total = self.write(|tables, machine| {
+            if sets_aside {
+                copy::set_aside(tables, machine, key)?;
+            }
             tables.put(machine, key, value)?;
             Ok(tables.size(machine))
         })?;
@@ -213,14 +240,26 @@ impl Call {
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         self.require_key(key)?;
         self.note(2, [key, &[]]);
-        self.write(|tables, machine| tables.delete(machine, key))
+        let sets_aside = self.who.sets_aside;
+        self.write(|tables, machine| {
+            if sets_aside {
+                copy::set_aside(tables, machine, key)?;
+            }
+            tables.delete(machine, key)
+        })
     }
 
     pub(crate) fn delete_range(&mut self, start: &[u8], end: &[u8]) -> Result<u64> {
         self.require_key(start)?;
         self.require_key(end)?;
         self.note(3, [start, end]);
-        self.write(|tables, machine| tables.delete_range(machine, start, end))
+        let sets_aside = self.who.sets_aside;
+        self.write(|tables, machine| {
+            if sets_aside {
+                copy::set_range_aside(tables, machine, start, end)?;
+            }
+            tables.delete_range(machine, start, end)
+        })
     }
 
     pub(crate) fn scan(
@@ -336,7 +375,7 @@ impl Call {
         self.require_writer()?;
         let fits = kind.len() <= EFFECT_KIND_BYTES_MAX && payload.len() <= EFFECT_BYTES_MAX;
         self.require(fits && self.changes.effects.len() < CALL_EFFECTS_MAX, HostCode::Quota)?;
-        let allowed = kind != CONF_CHANGE || self.who.may_change_conf;
+        let allowed = kind == COMMAND || (kind == CONF_CHANGE && self.who.may_change_conf);
         self.require(allowed, HostCode::BadInterface)?;
         let id = self.next_effect;
         self.next_effect = id.checked_add(1).expect("effects are not numbered up to 2^64");

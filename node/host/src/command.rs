@@ -46,6 +46,13 @@ pub enum Command {
         /// What came of it.
         outcome: Outcome,
     },
+    /// An effect by which one machine gives another a command: performed in this entry.
+    Perform {
+        /// Who asked for it.
+        machine: String,
+        /// The effect's id.
+        id: u64,
+    },
     /// The leader's digests: who has others at that index has diverged.
     Digest {
         /// Where they were taken.
@@ -81,6 +88,7 @@ const OPEN_SESSION: u8 = 2;
 const WAKE: u8 = 3;
 const EFFECT_DONE: u8 = 4;
 const DIGEST: u8 = 5;
+const PERFORM: u8 = 6;
 
 impl Command {
     /// The bytes for the log.
@@ -108,6 +116,11 @@ impl Command {
                 out.bytes(machine.as_bytes());
                 out.u64(*id);
                 write_outcome(&mut out, outcome);
+            }
+            Command::Perform { machine, id } => {
+                out.u8(PERFORM);
+                out.bytes(machine.as_bytes());
+                out.u64(*id);
             }
             Command::Digest { index, digests } => {
                 out.u8(DIGEST);
@@ -144,6 +157,9 @@ impl Command {
                 id: fields.u64()?,
                 outcome: read_outcome(&mut fields)?,
             },
+            PERFORM => {
+                Command::Perform { machine: name(&mut fields, NAME_BYTES_MAX)?, id: fields.u64()? }
+            }
             DIGEST => {
                 Command::Digest { index: Index(fields.u64()?), digests: read_digests(&mut fields)? }
             }

@@ -8,8 +8,10 @@ use pgraft_replica::Index;
 use pgraft_store::{ReadTables, StateStore};
 
 use crate::command::{read_digests, write_digests};
+use crate::copy;
 use crate::fault::Fault;
 use crate::fields::{Malformed, Reader, Writer};
+use crate::kept_events;
 use crate::limits::{DIGEST_STEP_ENTRIES, DIGESTS_KEPT, HOST};
 use crate::registry::Registry;
 use crate::rows;
@@ -49,8 +51,13 @@ impl Digests {
     ) -> Result<(), Fault> {
         assert!(Digests::are_due(index), "digests are not taken at {index}");
         let machines = std::iter::once(HOST).chain(registry.ids());
-        let digests: Vec<(u32, u128)> =
-            machines.map(|machine| (machine, state.digest(machine))).collect();
+        let of = |machine: u32| match machine {
+            HOST => state.digest(HOST),
+            id => [id, copy::keyspace(id), kept_events::keyspace(id)]
+                .into_iter()
+                .fold(0, |sum: u128, keyspace| sum.wrapping_add(state.digest(keyspace))),
+        };
+        let digests: Vec<(u32, u128)> = machines.map(|machine| (machine, of(machine))).collect();
         let mut row = Writer::default();
         row.u64(index.0);
         write_digests(&mut row, &digests);

@@ -1,9 +1,21 @@
 //! What is this machine's failure and never an outcome: the entry counts as not applied.
 
-use pgraft_replica::Index;
 use pgraft_replica::body::BodyError;
+use pgraft_replica::{Committed, Index};
 
 use crate::rejection::Rejection;
+
+impl Fault {
+    /// The same, at this entry.
+    pub(crate) fn at(self, committed: &Committed) -> Fault {
+        match self {
+            Fault::MissingModule { machine, sha256, .. } => {
+                Fault::MissingModule { machine, sha256, index: committed.entry.index }
+            }
+            other => other,
+        }
+    }
+}
 
 /// This machine cannot go on. The transaction was undone, and nothing was answered: if it were,
 /// this node's state would differ from its peers' from that entry on.
@@ -61,13 +73,16 @@ pub enum Fault {
         /// What is wrong with it.
         why: String,
     },
-    /// A machine in state.db needs a module that this program does not carry.
-    #[error("machine {machine} needs module {sha256}, which this program does not have")]
+    /// A machine needs a module that is not loaded here. Its bytes are in the state, unless it came
+    /// with a program of another version: compile and load it, and try again.
+    #[error("machine {machine} needs module {}, which is not loaded", crate::machines::hex(sha256))]
     MissingModule {
         /// Which machine.
         machine: String,
         /// Hash of the module's component.
-        sha256: String,
+        sha256: [u8; 32],
+        /// The entry that cannot be applied without it; 0 = the state cannot be opened.
+        index: Index,
     },
     /// The machines of a new cluster cannot be created.
     #[error("bootstrap: {0}")]

@@ -265,7 +265,9 @@ where
         Err((call, ended)) => return (call, Err(ended)),
     };
     let result = run(&mut store, &instance, module.export(export), fuel, parameters);
+    let left = store.get_fuel().unwrap_or_default();
     let mut call = leave(module, store, instance, result.is_ok());
+    call.fuel_used = fuel.saturating_sub(left);
     let result = result.map_err(|error| {
         let ended = classify(&mut call, &error);
         tracing::debug!(

@@ -25,10 +25,15 @@ pub struct Limits {
     pub written_bytes: u64,
     /// Keys and values of all rows together.
     pub total_bytes: u64,
+    /// Fuel per second of the log's time: the machine's share of the applying thread, whose whole
+    /// is about 10^10. `u64::MAX` = no limit.
+    pub share_fuel: u64,
+    /// Events kept for those who come late.
+    pub events_kept: u64,
 }
 
 impl Limits {
-    /// What machines get that are created by this version of the program.
+    /// What the built-in machines get from this version of the program.
     pub const DEFAULT: Limits = Limits {
         command_fuel: 500_000_000,
         entry_fuel: 1_000_000_000,
@@ -37,8 +42,129 @@ impl Limits {
         value_bytes: 2 << 20,
         written_bytes: 16 << 20,
         total_bytes: 64 << 30,
+        share_fuel: u64::MAX,
+        events_kept: 0,
     };
+
+    /// What an installed machine gets unless it is given others: a quarter of the applying thread,
+    /// so that one that runs wild leaves the others their time.
+    pub const INSTALLED: Limits =
+        Limits { share_fuel: 2_500_000_000, events_kept: 1_024, ..Limits::DEFAULT };
+
+    /// What nobody may be given more of.
+    const CEILING: Limits = Limits {
+        command_fuel: 20_000_000_000,
+        entry_fuel: 20_000_000_000,
+        memory_bytes: pgraft_engine::MEMORY_BYTES_MAX as u64,
+        key_bytes: 2 << 10,
+        value_bytes: 2 << 20,
+        written_bytes: 64 << 20,
+        total_bytes: pgraft_store::limits::SNAPSHOT_BYTES_MAX,
+        share_fuel: u64::MAX,
+        events_kept: 1_000_000,
+    };
+
+    /// A limit by its name.
+    pub fn of(&mut self, name: LimitName) -> &mut u64 {
+        match name {
+            LimitName::CommandFuel => &mut self.command_fuel,
+            LimitName::EntryFuel => &mut self.entry_fuel,
+            LimitName::MemoryBytes => &mut self.memory_bytes,
+            LimitName::KeyBytes => &mut self.key_bytes,
+            LimitName::ValueBytes => &mut self.value_bytes,
+            LimitName::WrittenBytes => &mut self.written_bytes,
+            LimitName::TotalBytes => &mut self.total_bytes,
+            LimitName::ShareFuel => &mut self.share_fuel,
+            LimitName::EventsKept => &mut self.events_kept,
+        }
+    }
+
+    /// These limits with `changes`.
+    ///
+    /// # Errors
+    /// When one is beyond what any machine may have, in words.
+    pub fn with(mut self, changes: &[(LimitName, u64)]) -> Result<Limits, String> {
+        let mut ceiling = Limits::CEILING;
+        for (name, value) in changes {
+            let most = *ceiling.of(*name);
+            if *value > most {
+                return Err(format!("{} is {value}, at most {most} is allowed", name.as_str()));
+            }
+            *self.of(*name) = *value;
+        }
+        self.entry_fuel = self.entry_fuel.max(self.command_fuel);
+        Ok(self)
+    }
 }
+
+/// The limits, by number and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the fields of Limits, one by one")]
+pub enum LimitName {
+    CommandFuel = 1,
+    EntryFuel = 2,
+    MemoryBytes = 3,
+    KeyBytes = 4,
+    ValueBytes = 5,
+    WrittenBytes = 6,
+    TotalBytes = 7,
+    ShareFuel = 8,
+    EventsKept = 9,
+}
+
+impl LimitName {
+    /// All, in the order in which they are stored.
+    pub const ALL: [LimitName; 9] = [
+        LimitName::CommandFuel,
+        LimitName::EntryFuel,
+        LimitName::MemoryBytes,
+        LimitName::KeyBytes,
+        LimitName::ValueBytes,
+        LimitName::WrittenBytes,
+        LimitName::TotalBytes,
+        LimitName::ShareFuel,
+        LimitName::EventsKept,
+    ];
+
+    /// Its name in SQL, settings and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LimitName::CommandFuel => "command_fuel",
+            LimitName::EntryFuel => "entry_fuel",
+            LimitName::MemoryBytes => "memory_bytes",
+            LimitName::KeyBytes => "key_bytes",
+            LimitName::ValueBytes => "value_bytes",
+            LimitName::WrittenBytes => "written_bytes",
+            LimitName::TotalBytes => "total_bytes",
+            LimitName::ShareFuel => "share_fuel",
+            LimitName::EventsKept => "events_kept",
+        }
+    }
+
+    /// The limit of that name.
+    pub fn parse(name: &str) -> Option<LimitName> {
+        LimitName::ALL.into_iter().find(|limit| limit.as_str() == name)
+    }
+}
+
+/// Seconds of its share that a machine may save up.
+pub const SHARE_BURST_S: u64 = 2;
+/// Fuel of one step of a migration, in commands' fuel.
+pub const MIGRATION_COMMANDS: u64 = 100;
+
+/// Bytes of a module.
+pub const MODULE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of one part of a module in the log.
+pub const STAGE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of modules that are staged and that no machine runs, or ran before.
+pub const STAGED_BYTES_MAX: u64 = 64 << 20;
+/// Milliseconds of log time after which a staged module that nobody runs is forgotten.
+pub const STAGED_MS_MAX: u64 = 3_600_000;
+/// Description of its commands and queries that a module may give.
+pub const API_BYTES_MAX: usize = 64 << 10;
+/// First configuration of a machine.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Fuel of a query. It runs beside the write path, and a range may be long.
 pub const QUERY_FUEL: u64 = 2_000_000_000;
@@ -120,6 +246,13 @@ pub const DIGESTS_KEPT: u64 = 64;
 
 const _: () = {
     let limits = Limits::DEFAULT;
+    let ceiling = Limits::CEILING;
+    assert!(ceiling.key_bytes as usize <= pgraft_store::limits::KEY_BYTES_MAX);
+    assert!(ceiling.value_bytes as usize <= pgraft_store::limits::VALUE_BYTES_MAX);
+    assert!(ceiling.value_bytes + ceiling.key_bytes < HOSTCALL_BYTES_MAX as u64);
+    assert!(STAGE_BYTES_MAX + 1024 < pgraft_replica::limits::COMMAND_BYTES_MAX);
+    assert!(CONFIG_BYTES_MAX + 4096 < pgraft_replica::limits::COMMAND_BYTES_MAX);
+    assert!(STAGE_BYTES_MAX <= pgraft_store::limits::VALUE_BYTES_MAX);
     assert!(limits.key_bytes as usize <= pgraft_store::limits::KEY_BYTES_MAX);
     assert!(limits.value_bytes as usize <= pgraft_store::limits::VALUE_BYTES_MAX);
     assert!(limits.memory_bytes as usize <= pgraft_engine::MEMORY_BYTES_MAX);

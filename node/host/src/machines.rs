@@ -18,7 +18,8 @@ use crate::fault::Fault;
 use crate::imports::{State, linker};
 use crate::interface::Manifest;
 use crate::invoke::{self, Export};
-use crate::limits::Limits;
+use crate::limits::{API_BYTES_MAX, Limits, NAME_BYTES_MAX};
+use crate::rejection::{HostCode, Rejection};
 use crate::tables::Tables;
 
 /// A module as it comes with the program or out of the cache.
@@ -34,14 +35,25 @@ pub struct Code<'a> {
     pub compiled_sha256: [u8; 32],
 }
 
+impl<'a> Code<'a> {
+    /// Code that this very program has just had compiled.
+    pub fn of(name: &'a str, component: &'a [u8], compiled: &'a [u8]) -> Code<'a> {
+        Code { name, component, compiled, compiled_sha256: Sha256::digest(compiled).into() }
+    }
+}
+
 /// The engine and its modules.
 pub struct Machines {
     engine: Engine,
     modules: RwLock<BTreeMap<[u8; 32], Arc<Module>>>,
+    /// Modules that no node can run, and why: found out when they were compiled.
+    refused: RwLock<BTreeMap<[u8; 32], String>>,
 }
 
 /// A loaded module: linked, its exports resolved, described.
 pub(crate) struct Module {
+    /// Its bytes, of one that came with the program: genesis keeps them with the state.
+    component: Option<Arc<[u8]>>,
     linked: InstancePre<State>,
     /// By the number of [`Export`]; those of `verification` only if the module exports it.
     exports: Vec<ComponentExportIndex>,
@@ -64,11 +76,24 @@ impl Machines {
     /// # Errors
     /// As [`Machines::load`].
     pub fn with_engine(engine: Engine, modules: &[Code<'_>]) -> Result<Machines, Fault> {
-        let machines = Machines { engine, modules: RwLock::default() };
+        let (modules_of_all, refused) = (RwLock::default(), RwLock::default());
+        let machines = Machines { engine, modules: modules_of_all, refused };
         for code in modules {
-            machines.load(code)?;
+            machines.add(code, Some(code.component.into()))?;
         }
         Ok(machines)
+    }
+
+    /// The same engine and modules for another node in this process: what is loaded for one of
+    /// them later the other does not have.
+    #[must_use]
+    pub fn fork(&self) -> Machines {
+        let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Machines {
+            engine: self.engine.clone(),
+            modules: RwLock::new(modules),
+            refused: RwLock::default(),
+        }
     }
 
     /// Loads a module. Takes a fraction of a millisecond; no compiler is needed.
@@ -77,16 +102,42 @@ impl Machines {
     /// [`Fault::Module`] when the code is not what its hash says, was compiled for another engine,
     /// imports anything outside `pgraft:machine/*`, lacks an export, or cannot describe itself.
     pub fn load(&self, code: &Code<'_>) -> Result<(), Fault> {
+        self.add(code, None)
+    }
+
+    fn add(&self, code: &Code<'_>, kept: Option<Arc<[u8]>>) -> Result<(), Fault> {
         if <[u8; 32]>::from(Sha256::digest(code.compiled)) != code.compiled_sha256 {
             return Err(refused(code.name, "the compiled code is damaged: its hash differs"));
         }
         let component = deserialize(&self.engine, code.compiled)
             .map_err(|error| refused(code.name, format!("{error:#}")))?;
-        let module = Module::link(&self.engine, code.name, &component)?;
+        let mut module = Module::link(&self.engine, code.name, &component)?;
+        module.component = kept;
         let identity = Sha256::digest(code.component).into();
         let mut modules = self.modules.write().unwrap_or_else(PoisonError::into_inner);
         modules.insert(identity, Arc::new(module));
         Ok(())
+    }
+
+    /// Notes that no node can run this module, and why: its machine is told instead of waited for.
+    /// Only for what follows from the module's bytes alone.
+    pub fn refuse(&self, sha256: [u8; 32], why: String) {
+        self.refused.write().unwrap_or_else(PoisonError::into_inner).insert(sha256, why);
+    }
+
+    /// Why no node can run a module, if so.
+    pub fn refusal(&self, sha256: &[u8; 32]) -> Option<String> {
+        self.refused.read().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
+    }
+
+    /// What a module that is loaded says about itself.
+    pub fn manifest(&self, sha256: &[u8; 32]) -> Option<Manifest> {
+        self.module(sha256).map(|module| module.manifest.clone())
+    }
+
+    /// The bytes of a module that came with the program.
+    pub(crate) fn component(&self, sha256: &[u8; 32]) -> Option<Arc<[u8]>> {
+        self.module(sha256)?.component.clone()
     }
 
     /// Whether a module is loaded.
@@ -100,10 +151,8 @@ impl Machines {
 
     /// The module of a registered machine.
     pub(crate) fn of(&self, machine: &str, sha256: &[u8; 32]) -> Result<Arc<Module>, Fault> {
-        self.module(sha256).ok_or_else(|| Fault::MissingModule {
-            machine: machine.to_owned(),
-            sha256: hex(sha256),
-        })
+        let (machine, sha256) = (machine.to_owned(), *sha256);
+        self.module(&sha256).ok_or(Fault::MissingModule { machine, sha256, index: Index::ZERO })
     }
 }
 
@@ -139,7 +188,7 @@ impl Module {
             }
         }
         let nothing = Manifest::default();
-        let mut module = Module { linked, exports, manifest: nothing };
+        let mut module = Module { component: None, linked, exports, manifest: nothing };
         module.manifest = module.describe(name)?;
         if module.manifest.keyed && !module.verifies() {
             return Err(refused(name, "it calls itself keyed, but does not export verification"));
@@ -156,6 +205,7 @@ impl Module {
             index: Index::ZERO,
             limits: Limits::DEFAULT,
             may_change_conf: false,
+            sets_aside: false,
         };
         let fuel = who.limits.command_fuel;
         let (_, tried) = invoke::try_out(self, Call::new(Tables::Nothing, who.clone(), 1));
@@ -188,6 +238,30 @@ impl Module {
     /// Schema of the rows that the module reads and writes.
     pub(crate) fn schema(&self) -> u32 {
         self.manifest.schema
+    }
+
+    /// Whether what the module says about itself can be kept and compared.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn acceptable(&self) -> Result<(), Rejection> {
+        let Manifest { name, version, schema, migrates_from, api, .. } = &self.manifest;
+        let bad = |text: String| Err(Rejection::says(HostCode::BadModule, text));
+        for (what, bytes, most) in [
+            ("name", name.len(), NAME_BYTES_MAX),
+            ("version", version.len(), NAME_BYTES_MAX),
+            ("api", api.len(), API_BYTES_MAX),
+        ] {
+            if bytes > most {
+                return bad(format!(
+                    "the module's {what} has {bytes} bytes, at most {most} may be"
+                ));
+            }
+        }
+        if migrates_from > schema {
+            return bad(format!("the module migrates from schema {migrates_from} to {schema}"));
+        }
+        Ok(())
     }
 
     /// Whether the module exports what checkers ask.

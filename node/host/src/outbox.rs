@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use pgraft_store::StateStore;
 
-use crate::call::Requested;
+use crate::call::{COMMAND, Requested};
 use crate::fault::Fault;
 use crate::fields::{Malformed, Reader, Writer};
 use crate::limits::HOST;
 use crate::registry::Registry;
 use crate::rows;
+
+/// Commands of one machine for others that a leader is told of at once.
+const COMMANDS_AT_ONCE: usize = 64;
 
 /// Something to be done outside the state machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,29 @@ impl Outbox {
         Ok(true)
     }
 
+    /// The command for another machine that an effect is; its name, when it is spelled right.
+    pub(crate) fn command(&self, machine: u32, id: u64) -> Option<(Option<String>, Bytes)> {
+        let (kind, payload) = self.waiting.get(&(machine, id))?;
+        if kind != COMMAND {
+            return None;
+        }
+        let mut fields = Reader(payload);
+        match fields.string() {
+            Ok(target) => Some((Some(target.to_owned()), Bytes::copy_from_slice(fields.0))),
+            Err(Malformed) => Some((None, Bytes::new())),
+        }
+    }
+
+    /// Forgets the effects of a machine that is removed.
+    pub(crate) fn clear(&mut self, state: &mut StateStore, machine: u32) -> Result<(), Fault> {
+        let effects = self.waiting.range((machine, 0)..=(machine, u64::MAX));
+        let ids: Vec<u64> = effects.map(|((_, id), _)| *id).collect();
+        for id in ids {
+            self.remove(state, machine, id)?;
+        }
+        Ok(())
+    }
+
     /// How many effects of a machine wait.
     pub(crate) fn count(&self, machine: u32) -> usize {
         self.waiting.range((machine, 0)..=(machine, u64::MAX)).count()
@@ -84,6 +111,26 @@ impl Outbox {
             Effect { machine, machine_name, id, kind: kind.clone(), payload: payload.clone() }
         };
         self.waiting.iter().map(effect).collect()
+    }
+
+    /// What a leader is to do, oldest first per machine. A command for another machine is performed
+    /// where it lies, so only its place is told, and no more than some of them at once.
+    pub(crate) fn due(&self, registry: &Registry) -> Vec<Effect> {
+        let (mut effects, mut commands) = (Vec::new(), BTreeMap::<u32, usize>::new());
+        for (&(machine, id), (kind, payload)) in &self.waiting {
+            let mut payload = &payload[..];
+            if kind == COMMAND {
+                let told = commands.entry(machine).or_default();
+                *told += 1;
+                if *told > COMMANDS_AT_ONCE {
+                    continue;
+                }
+                payload = &[];
+            }
+            let (machine_name, kind) = (registry.name(machine).to_owned(), kind.clone());
+            effects.push(Effect { machine, machine_name, id, kind, payload: payload.to_vec() });
+        }
+        effects
     }
 }
 

@@ -8,6 +8,7 @@ use pgraft_replica::Index;
 use pgraft_store::StateStore;
 
 use crate::apply::Rows;
+use crate::change::MACHINES;
 use crate::command::Command;
 use crate::digest::Digests;
 use crate::fault::Fault;
@@ -46,9 +47,13 @@ pub(crate) enum Step {
     Wake { machine: u32, position: usize },
     /// An effect came to its end.
     EffectDone { machine: u32, id: u64, outcome: Outcome, position: usize },
+    /// A machine asked for a command of another one.
+    Perform { machine: u32, id: u64, position: usize },
+    /// The machines themselves change: nothing that comes after is planned before that is done.
+    Change { given: Given },
 }
 
-/// An entry, sorted.
+/// The commands of an entry, sorted, up to the first that changes the machines themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
@@ -62,7 +67,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Sorts `commands`.
+    /// Sorts `commands`, up to and including the first change of the machines.
     ///
     /// # Errors
     /// When this replica has diverged, or the disk fails.
@@ -72,12 +77,16 @@ impl Plan {
         rows: &mut Rows,
         state: &StateStore,
     ) -> Result<Plan, Fault> {
-        let mut plan = Plan { outcomes: vec![None; commands.len()], ..Plan::default() };
+        let mut plan = Plan::default();
         for (position, bytes) in commands.iter().enumerate() {
-            plan.outcomes[position] = match Command::decode(bytes) {
+            let outcome = match Command::decode(bytes) {
                 Ok(command) => plan.add(position, command, turn, rows, state)?,
                 Err(_) => Some(rejected(HostCode::MalformedCommand)),
             };
+            plan.outcomes.push(outcome);
+            if matches!(plan.steps.last(), Some(Step::Change { .. })) {
+                break;
+            }
         }
         Ok(plan)
     }
@@ -113,6 +122,13 @@ impl Plan {
                 self.push(machine, Step::EffectDone { machine, id, outcome, position });
                 Ok(None)
             }
+            Command::Perform { machine, id } => {
+                let Some(machine) = rows.registry.id_of(&machine) else { return unknown() };
+                // It may be any machine that the command is for.
+                self.taking.clear();
+                self.steps.push(Step::Perform { machine, id, position });
+                Ok(None)
+            }
             Command::Digest { index, digests } => {
                 Digests::compare(state, &rows.registry, index, &digests)?;
                 Ok(Some(Ok(Vec::new())))
@@ -128,9 +144,11 @@ impl Plan {
         turn: &Turn,
         rows: &mut Rows,
     ) -> Option<Outcome> {
-        let Some(machine) = rows.registry.id_of(machine) else {
+        let changes = machine == MACHINES;
+        let machine = rows.registry.id_of(machine);
+        if machine.is_none() && !changes {
             return Some(rejected(HostCode::UnknownMachine));
-        };
+        }
         if given.session != 0 {
             let (session, seq) = (given.session, given.seq);
             match rows.sessions.look_up(session, seq, acked_below, turn.time_ms) {
@@ -143,8 +161,17 @@ impl Plan {
                 self.repeats.push((given.position, *first));
                 return None;
             }
-            self.first.insert((session, seq), given.position);
         }
+        if machine.is_some_and(|machine| rows.registry.is_migrating(machine)) {
+            return Some(rejected(HostCode::Migrating));
+        }
+        if given.session != 0 {
+            self.first.insert((given.session, given.seq), given.position);
+        }
+        let Some(machine) = machine else {
+            self.steps.push(Step::Change { given });
+            return None;
+        };
         match self.taking.get(&machine).map(|step| &mut self.steps[*step]) {
             Some(Step::Apply { given: others, .. }) => others.push(given),
             _ => {

@@ -4,17 +4,21 @@
 use std::sync::Arc;
 
 use pgraft_replica::Index;
-use pgraft_store::{Meta, ReadTables, StateReader};
+use pgraft_store::{AllTotals, Meta, ReadTables, StateReader, Totals};
 
+use crate::blobs;
 use crate::call::{Call, Who};
+use crate::change::Sha256Bytes;
 use crate::fault::Fault;
 use crate::fields::Malformed;
-use crate::interface::{Caller, Context, GuestCommand, GuestError};
+use crate::interface::{Caller, Context, GuestCommand, GuestError, Manifest};
 use crate::invoke::{self, Ended};
-use crate::limits::{HOST, NAME_BYTES_MAX, QUERY_FUEL};
+use crate::kept_events::{self, KeptEvent};
+use crate::limits::{HOST, NAME_BYTES_MAX, PAGE_ROWS_MAX, QUERY_FUEL};
 use crate::machines::{Machines, Module};
 use crate::plan::rejected;
-use crate::registry::Registration;
+use crate::registration::Registration;
+use crate::registry;
 use crate::rejection::{HostCode, Outcome};
 use crate::rows;
 use crate::tables::Tables;
@@ -29,13 +33,28 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
+/// A machine, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// What its module says about itself.
+    pub manifest: Option<Manifest>,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// What the host keeps about it.
+    pub row: Registration,
+}
+
 /// What a guest returned, held to the host's limits.
 pub(crate) type Judged = Result<Outcome, HostCode>;
 
 /// Answers queries over one connection, one at a time.
 pub struct Querier {
-    machines: Arc<Machines>,
-    reader: Option<StateReader>,
+    pub(crate) machines: Arc<Machines>,
+    pub(crate) reader: Option<StateReader>,
 }
 
 impl Querier {
@@ -83,6 +102,59 @@ impl Querier {
         })
     }
 
+    /// All machines, by name.
+    ///
+    /// # Errors
+    /// As [`Querier::query`].
+    pub fn machines(&mut self) -> Result<Vec<Listed>, Fault> {
+        self.on_snapshot(|machines, reader, totals| {
+            let rows = rows::all(reader, rows::MACHINE)?;
+            let listed = |(name, row): (Vec<u8>, Vec<u8>)| -> Result<Listed, Fault> {
+                let (name, row) = registry::decode(name, &row)?;
+                let manifest = machines.manifest(&row.sha256);
+                let Totals { rows, bytes, .. } = totals.get(&row.id).copied().unwrap_or_default();
+                Ok(Listed { name, manifest, rows, bytes, row })
+            };
+            rows.into_iter().map(listed).collect()
+        })
+    }
+
+    /// At most `limit` events that a machine published and the host kept, from number `since` on,
+    /// and the index of the snapshot; `None` when there is no such machine.
+    ///
+    /// # Errors
+    /// As [`Querier::query`].
+    pub fn events(
+        &mut self,
+        machine: &str,
+        since: u64,
+        limit: u32,
+    ) -> Result<Option<Vec<KeptEvent>>, Fault> {
+        self.on_snapshot(|_, reader, _| {
+            let Some(row) = row_of(reader, machine)? else { return Ok(None) };
+            kept_events::list(reader, row.id, since, limit.min(PAGE_ROWS_MAX)).map(Some)
+        })
+    }
+
+    /// The bytes of a module, when all are there.
+    ///
+    /// # Errors
+    /// As [`Querier::query`].
+    pub fn component(&mut self, sha256: &Sha256Bytes) -> Result<Option<Vec<u8>>, Fault> {
+        self.on_snapshot(|_, reader, _| blobs::read(reader, sha256))
+    }
+
+    fn on_snapshot<T>(
+        &mut self,
+        work: impl FnOnce(&Machines, &StateReader, &AllTotals) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let reader = self.reader.as_mut().expect("not used again after a fault");
+        let (_, totals) = reader.begin_with_totals()?;
+        let done = work(&self.machines, reader, &totals)?;
+        self.end()?;
+        Ok(done)
+    }
+
     fn ask(
         &mut self,
         machine: &str,
@@ -91,9 +163,12 @@ impl Querier {
         let reader = self.reader.as_mut().expect("not used again after a fault");
         let meta = reader.begin()?;
         let index = meta.applied;
-        let Some((module, who)) = self.look_up(machine, &meta)? else {
-            self.end()?;
-            return Ok(Answer { index, outcome: rejected(HostCode::UnknownMachine) });
+        let (module, who) = match self.look_up(machine, &meta)? {
+            Ok(found) => found,
+            Err(code) => {
+                self.end()?;
+                return Ok(Answer { index, outcome: rejected(code) });
+            }
         };
         let reader = self.reader.take().expect("looked up over it a moment ago");
         let context = Context { index: index.0, term: meta.term.0, time_ms: meta.time_ms, seed: 0 };
@@ -104,28 +179,34 @@ impl Querier {
         Ok(Answer { index, outcome: answered(returned)? })
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
+    pub(crate) fn end(&mut self) -> Result<(), Fault> {
         self.reader.as_mut().expect("no call is going on").end().map_err(Fault::from)
     }
 
-    fn look_up(&self, name: &str, meta: &Meta) -> Result<Option<(Arc<Module>, Who)>, Fault> {
-        if name.len() > NAME_BYTES_MAX {
-            return Ok(None);
-        }
+    fn look_up(
+        &self,
+        name: &str,
+        meta: &Meta,
+    ) -> Result<Result<(Arc<Module>, Who), HostCode>, Fault> {
         let reader = self.reader.as_ref().expect("no call is going on");
-        let key = rows::key(rows::MACHINE, &[name.as_bytes()]);
-        let Some(row) = reader.get(HOST, &key)? else { return Ok(None) };
-        let row = Registration::decode(&row).map_err(|Malformed| Fault::Row("machine"))?;
+        let Some(row) = row_of(reader, name)? else { return Ok(Err(HostCode::UnknownMachine)) };
+        if row.migration.is_some() {
+            return Ok(Err(HostCode::Migrating));
+        }
         let module = self.machines.of(name, &row.sha256)?;
-        let who = Who {
-            machine: row.id,
-            name: name.into(),
-            index: meta.applied,
-            limits: row.limits,
-            may_change_conf: false,
-        };
-        Ok(Some((module, who)))
+        let who = Who { index: meta.applied, ..Who::of(name, &row) };
+        Ok(Ok((module, who)))
     }
+}
+
+pub(crate) fn row_of(reader: &StateReader, name: &str) -> Result<Option<Registration>, Fault> {
+    if name.len() > NAME_BYTES_MAX {
+        return Ok(None);
+    }
+    let Some(row) = reader.get(HOST, &rows::key(rows::MACHINE, &[name.as_bytes()]))? else {
+        return Ok(None);
+    };
+    Registration::decode(&row).map(Some).map_err(|Malformed| Fault::Row("machine"))
 }
 
 /// What a machine that was asked about a command says.

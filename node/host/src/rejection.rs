@@ -19,6 +19,11 @@ impl Rejection {
         Rejection { code: code as u32, message: code.text().to_owned() }
     }
 
+    /// The same with other words. They are replicated: they depend on nothing of this machine.
+    pub fn says(code: HostCode, message: impl Into<String>) -> Rejection {
+        Rejection { code: code as u32, message: message.into() }
+    }
+
     /// Which of the host's reasons it is; `None` for a machine's own.
     pub fn host_code(&self) -> Option<HostCode> {
         HostCode::ALL.iter().copied().find(|code| *code as u32 == self.code)
@@ -45,8 +50,6 @@ pub enum HostCode {
     BadInterface = 7,
     /// The machine is between two schemas.
     Migrating = 8,
-    /// The machine was retired.
-    Retired = 9,
     /// There is no machine of that name.
     UnknownMachine = 10,
     /// The session is unknown, or the reply of the repeated command was acknowledged.
@@ -55,10 +58,18 @@ pub enum HostCode {
     MalformedCommand = 12,
     /// The configuration change does not apply to the configuration.
     ConfRefused = 13,
+    /// The module's bytes are not there (completely).
+    ModuleMissing = 14,
+    /// The module cannot be run, or says impossible things about itself.
+    BadModule = 15,
+    /// What a change of the machines expects is not so (any more).
+    Conflict = 16,
+    /// The machine used up its share of the applying thread.
+    Throttled = 17,
 }
 
 impl HostCode {
-    const ALL: [HostCode; 13] = [
+    const ALL: [HostCode; 16] = [
         HostCode::Trap,
         HostCode::OutOfFuel,
         HostCode::OutOfMemory,
@@ -67,11 +78,14 @@ impl HostCode {
         HostCode::Quota,
         HostCode::BadInterface,
         HostCode::Migrating,
-        HostCode::Retired,
         HostCode::UnknownMachine,
         HostCode::SessionExpired,
         HostCode::MalformedCommand,
         HostCode::ConfRefused,
+        HostCode::ModuleMissing,
+        HostCode::BadModule,
+        HostCode::Conflict,
+        HostCode::Throttled,
     ];
 
     fn text(self) -> &'static str {
@@ -84,11 +98,14 @@ impl HostCode {
             HostCode::Quota => "the module exceeded a limit of the host",
             HostCode::BadInterface => "the module broke a rule of its interface",
             HostCode::Migrating => "the machine is being migrated",
-            HostCode::Retired => "the machine was retired",
             HostCode::UnknownMachine => "there is no machine of that name",
             HostCode::SessionExpired => "the session expired",
             HostCode::MalformedCommand => "the command is malformed",
             HostCode::ConfRefused => "the configuration change does not apply",
+            HostCode::ModuleMissing => "the bytes of the module are not all there",
+            HostCode::BadModule => "the module cannot be run",
+            HostCode::Conflict => "what the change expects is not so",
+            HostCode::Throttled => "the machine used up its share of the applying thread",
         }
     }
 }

@@ -110,6 +110,7 @@ impl Specification {
             index: Index::ZERO,
             limits: Limits::DEFAULT,
             may_change_conf: name == registry::MEMBERSHIP,
+            sets_aside: false,
         };
         Ok(Specification { module, who })
     }
@@ -285,6 +286,11 @@ impl Specification {
                 events: Vec::new(),
             },
         })
+    }
+
+    /// The seed that the machine is told at a turn.
+    pub fn seed(&self, turn: &Turn) -> u64 {
+        context(&self.who.name, turn).seed
     }
 
     /// What the module says about itself.

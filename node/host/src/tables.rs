@@ -2,11 +2,12 @@
 
 use pgraft_store::{Fault, ReadTables, StateReader, StateStore};
 
+use crate::overlay::Overlay;
 use crate::rejection::HostCode;
 use crate::sheet::Sheet;
 
 /// Changes the keyspaces of machines, inside a transaction. Savepoints nest.
-pub(crate) trait WriteTables {
+pub(crate) trait WriteTables: ReadTables {
     fn put(&mut self, machine: u32, key: &[u8], value: &[u8]) -> Result<(), Fault>;
     fn delete(&mut self, machine: u32, key: &[u8]) -> Result<bool, Fault>;
     fn delete_range(&mut self, machine: u32, start: &[u8], end: &[u8]) -> Result<u64, Fault>;
@@ -58,6 +59,8 @@ pub(crate) enum Tables {
     Sheet(Sheet),
     /// A specification's rows, to be read.
     Copy(Sheet),
+    /// A snapshot with changes in memory: rehearsals.
+    Scratch(Overlay),
     /// None: describe.
     Nothing,
 }
@@ -68,6 +71,7 @@ impl Tables {
         match self {
             Tables::Writer(store) => Ok(store),
             Tables::Reader(reader) => Ok(reader),
+            Tables::Scratch(overlay) => Ok(overlay),
             Tables::Sheet(sheet) | Tables::Copy(sheet) => Ok(sheet),
             Tables::Nothing => Err(HostCode::BadInterface),
         }
@@ -78,6 +82,7 @@ impl Tables {
         match self {
             Tables::Writer(store) => Ok(store),
             Tables::Sheet(sheet) => Ok(sheet),
+            Tables::Scratch(overlay) => Ok(overlay),
             Tables::Reader(_) | Tables::Copy(_) => Err(HostCode::ReadOnly),
             Tables::Nothing => Err(HostCode::BadInterface),
         }

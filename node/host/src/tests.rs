@@ -3,6 +3,7 @@
 pub(crate) mod canary;
 mod exactly_once;
 mod identity;
+mod lifecycle;
 mod modules;
 mod outcomes;
 mod probe;

@@ -47,9 +47,10 @@ impl Wakes {
         self.times.get(&machine).is_some_and(|time_ms| *time_ms <= now_ms)
     }
 
-    /// The earliest time, and whose it is.
-    pub(crate) fn next(&self) -> Option<(u32, u64)> {
-        let earliest = self.times.iter().min_by_key(|(machine, time_ms)| (**time_ms, **machine));
+    /// The earliest time of the machines that `may` be woken, and whose it is.
+    pub(crate) fn next(&self, may: impl Fn(u32) -> bool) -> Option<(u32, u64)> {
+        let times = self.times.iter().filter(|(machine, _)| may(**machine));
+        let earliest = times.min_by_key(|(machine, time_ms)| (**time_ms, **machine));
         earliest.map(|(machine, time_ms)| (*machine, *time_ms))
     }
 }

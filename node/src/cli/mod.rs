@@ -3,6 +3,7 @@
 mod bench;
 mod kv;
 mod leader;
+mod machine;
 mod member;
 mod serve;
 mod show;
@@ -53,6 +54,9 @@ enum Command {
     /// Show and change the members.
     #[command(subcommand)]
     Member(member::Command),
+    /// Write, check, install and call state machines.
+    #[command(subcommand)]
+    Machine(machine::Command),
     /// Leadership.
     #[command(subcommand)]
     Leader(leader::Command),
@@ -82,6 +86,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status => status::run(&connection),
         Command::Kv(command) => kv::run(&connection, command),
         Command::Member(command) => member::run(&connection, command),
+        Command::Machine(command) => machine::run(&connection, command),
         Command::Leader(command) => leader::run(&connection, command),
         Command::Bench(command) => bench::run(&connection, command),
     };
@@ -100,7 +105,12 @@ pub(crate) fn run() -> ExitCode {
 
 impl Connection {
     fn ask(&self, op: Op) -> Result<Answer, Error> {
-        let deadline = Duration::from_millis(u64::from(self.timeout));
+        self.ask_within(self.timeout, op)
+    }
+
+    /// Asks with another deadline, in milliseconds.
+    fn ask_within(&self, timeout: u32, op: Op) -> Result<Answer, Error> {
+        let deadline = Duration::from_millis(u64::from(timeout));
         match Client::connect(&self.socket, deadline)?.ask(op)? {
             Answer::Failed(failure) => Err(Error::Failed(failure)),
             answer => Ok(answer),
@@ -109,12 +119,17 @@ impl Connection {
 
     /// Asks a machine; its "no" is an error here.
     fn ask_machine(&self, op: Op) -> Result<(u64, Vec<u8>), Error> {
-        match self.ask(op)? {
-            Answer::Outcome { index, outcome: Ok(reply) } => Ok((index, reply)),
-            Answer::Outcome { outcome: Err(rejection), .. } => {
-                Err(Error::Rejected { code: rejection.code, message: rejection.message })
-            }
-            other => Err(Error::Other(format!("the node answered {other:?}"))),
+        outcome(self.ask(op)?)
+    }
+}
+
+/// What a machine answered; its "no" is an error here.
+fn outcome(answer: Answer) -> Result<(u64, Vec<u8>), Error> {
+    match answer {
+        Answer::Outcome { index, outcome: Ok(reply) } => Ok((index, reply)),
+        Answer::Outcome { outcome: Err(rejection), .. } => {
+            Err(Error::Rejected { code: rejection.code, message: rejection.message })
         }
+        other => Err(Error::Other(format!("the node answered {other:?}"))),
     }
 }

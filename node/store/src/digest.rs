@@ -22,7 +22,7 @@ pub struct Totals {
 }
 
 /// Totals of all keyspaces that were ever written to; an empty one stays with zeros.
-pub(crate) type AllTotals = BTreeMap<u32, Totals>;
+pub type AllTotals = BTreeMap<u32, Totals>;
 
 /// One row's share of the totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

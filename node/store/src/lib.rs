@@ -36,7 +36,7 @@ mod tables;
 
 pub use ballast::{Ballast, FullDisk, WhenFull};
 pub use checkpointer::Checkpointer;
-pub use digest::{RowHasher, RowShare, Totals};
+pub use digest::{AllTotals, RowHasher, RowShare, Totals};
 pub use disk::{Disk, remove_older_generations, remove_other_generations};
 pub use fault::{Fault, OpenError, SinkError};
 pub use log_schema::Identity;

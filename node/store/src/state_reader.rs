@@ -43,7 +43,14 @@ impl StateReader {
         self.begin_with_totals().map(|(meta, _)| meta)
     }
 
-    pub(crate) fn begin_with_totals(&mut self) -> Result<(Meta, AllTotals), Fault> {
+    /// [`StateReader::begin`], and what each keyspace comes to.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    ///
+    /// # Panics
+    /// When it is pinned already.
+    pub fn begin_with_totals(&mut self) -> Result<(Meta, AllTotals), Fault> {
         assert!(!self.pinned, "the reader is pinned already");
         self.run("BEGIN")?;
         self.pinned = true;

@@ -24,6 +24,12 @@ const WALLS: [Wall; 7] = [
     Wall { manifest: "node/store/Cargo.toml", without: &["pgraft-kv", "wasmtime", "tokio"] },
 ];
 const SIMULATORS: [&str; 2] = ["turmoil", "stateright"];
+/// Checkers, and the only manifests that may build on them: they do not know each other.
+const CHECKERS: [(&str, &[&str]); 3] = [
+    ("pgraft-chaos", &["chaos/check/Cargo.toml"]),
+    ("pgraft-model", &["chaos/check/Cargo.toml"]),
+    ("pgraft-check", &[]),
+];
 
 /// Dependencies that break a wall, and simulators in a production manifest (even optional ones).
 pub fn forbidden_dependencies(tree: &Tree) -> Vec<String> {
@@ -37,6 +43,11 @@ pub fn forbidden_dependencies(tree: &Tree) -> Vec<String> {
         for wall in WALLS.iter().filter(|wall| wall.manifest == file.path) {
             for name in wall.without.iter().filter(|name| found.contains(&(**name).to_owned())) {
                 complaints.push(format!("{}: must not depend on {name}", file.path));
+            }
+        }
+        for (checker, allowed) in CHECKERS {
+            if found.contains(&checker.to_owned()) && !allowed.contains(&file.path.as_str()) {
+                complaints.push(format!("{}: nothing builds on {checker}", file.path));
             }
         }
         if !file.path.starts_with("chaos/") && !file.path.starts_with("model/") {
@@ -71,6 +82,9 @@ mod tests {
     fn canary_a_broken_wall_is_found() {
         let replica = Tree::of("node/replica/Cargo.toml", "[dependencies]\ntokio.workspace = true");
         assert_eq!(forbidden_dependencies(&replica).len(), 1);
+        let both = "[dependencies]\npgraft-model.workspace = true";
+        assert_eq!(forbidden_dependencies(&Tree::of("chaos/Cargo.toml", both)).len(), 1);
+        assert!(forbidden_dependencies(&Tree::of("chaos/check/Cargo.toml", both)).is_empty());
         let hidden =
             "[target.'cfg(unix)'.dependencies]\nturmoil = { version = \"1\", optional = true }";
         assert_eq!(forbidden_dependencies(&Tree::of("node/Cargo.toml", hidden)).len(), 1);

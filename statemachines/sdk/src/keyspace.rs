@@ -4,6 +4,11 @@ use crate::storage;
 
 /// Rows asked for in one page. A page of this many small rows costs one crossing to the host.
 const PAGE_ROWS_MAX: u32 = 1000;
+/// Rows asked for in the first page of a scan that may be short.
+#[cfg(feature = "typed")]
+const FIRST_PAGE_ROWS: u32 = 8;
+/// How many times as many rows the next page is asked for.
+const PAGE_GROWTH: u32 = 5;
 /// Bytes asked for in one page.
 const PAGE_BYTES_MAX: u32 = 64 << 10;
 
@@ -69,28 +74,63 @@ fn length(bytes: &[u8]) -> (usize, &[u8]) {
 /// Rows written behind the iterator's page are seen, rows within it are not: collect first
 /// when the loop writes into the range it walks.
 pub fn scan(start: &[u8], end: &[u8]) -> Scan {
-    Scan::new(start, end, false)
+    Scan::new(start, end, PAGE_ROWS_MAX)
 }
 
 /// As [`scan`], but the values are left out (empty), which saves copying them.
 pub fn scan_keys(start: &[u8], end: &[u8]) -> Scan {
-    Scan::new(start, end, true)
+    scan(start, end).keys_only()
 }
 
-/// The iterator behind [`scan`] and [`scan_keys`].
+/// As [`scan`], from the greatest key to the least.
+pub fn scan_back(start: &[u8], end: &[u8]) -> Scan {
+    scan(start, end).turned()
+}
+
+/// The iterator behind [`scan`], [`scan_keys`] and [`scan_back`].
 pub struct Scan {
-    next: Vec<u8>,
+    start: Vec<u8>,
     end: Vec<u8>,
+    page_rows: u32,
     keys_only: bool,
+    reverse: bool,
     page: Vec<u8>,
     at: usize,
     more: bool,
 }
 
 impl Scan {
-    fn new(start: &[u8], end: &[u8], keys_only: bool) -> Scan {
-        let (next, end) = (start.to_vec(), end.to_vec());
-        Scan { next, end, keys_only, page: Vec::new(), at: 0, more: true }
+    fn new(start: &[u8], end: &[u8], page_rows: u32) -> Scan {
+        Scan {
+            start: start.to_vec(),
+            end: end.to_vec(),
+            page_rows,
+            keys_only: false,
+            reverse: false,
+            page: Vec::new(),
+            at: 0,
+            more: true,
+        }
+    }
+
+    /// For loops of unknown length: the first page is small, each further one larger.
+    #[cfg(feature = "typed")]
+    pub(crate) fn sparing(start: &[u8], end: &[u8]) -> Scan {
+        Scan::new(start, end, FIRST_PAGE_ROWS)
+    }
+
+    /// The same rows without their values.
+    pub(crate) fn keys_only(self) -> Scan {
+        Scan { keys_only: true, ..self }
+    }
+
+    /// The same rows in the other direction.
+    ///
+    /// # Panics
+    /// When a page was fetched already.
+    pub(crate) fn turned(self) -> Scan {
+        assert!(self.more && self.page.is_empty(), "a scan is turned before its first row");
+        Scan { reverse: !self.reverse, ..self }
     }
 
     /// Fetches the next page; false when there is none.
@@ -99,16 +139,21 @@ impl Scan {
             return false;
         }
         let page = storage::scan(
-            &self.next,
+            &self.start,
             &self.end,
-            PAGE_ROWS_MAX,
+            self.page_rows,
             PAGE_BYTES_MAX,
-            false,
+            self.reverse,
             self.keys_only,
         );
         if let Some((last, _)) = Rows::new(&page.rows).last() {
-            self.next = successor(last);
+            if self.reverse {
+                self.end = last.to_vec();
+            } else {
+                self.start = successor(last);
+            }
         }
+        self.page_rows = (self.page_rows * PAGE_GROWTH).min(PAGE_ROWS_MAX);
         self.more = page.more;
         self.page = page.rows;
         self.at = 0;

@@ -1,6 +1,7 @@
 //! What a replicated state machine is written with.
 //!
-//! A machine is a type that implements [`Machine`]; [`export!`] makes the module of it. All its
+//! A machine is a type that implements [`typed::Machine`], whose commands and rows are types, or
+//! [`Machine`], to which all of them are bytes; [`export!`] makes the module of either. All its
 //! state lives in [`storage`], an ordered keyspace of bytes that the host keeps inside the
 //! transaction of the log entry; it reads no clock and no random number but those of its
 //! [`Context`]. Compiled for `wasm32-unknown-unknown` the functions here are the host's; compiled
@@ -13,13 +14,12 @@
 //! # Building a module
 //!
 //! ```text
-//! RUSTFLAGS="-C link-arg=-zstack-size=131072" \
-//!     cargo build --release --target wasm32-unknown-unknown -p pgraft-example-counter
+//! pgraft machine build my-machine
 //! ```
 //!
-//! The small stack matters: the host makes a fresh instance for each log entry, and clearing a
-//! stack of 1 MiB (the default) costs more than all the rest. The core module that cargo leaves
-//! in `target/wasm32-unknown-unknown/release/` becomes a component with `wit-component`.
+//! It runs cargo for `wasm32-unknown-unknown` with a small stack (the host makes a fresh instance
+//! for each log entry, and clearing a stack of 1 MiB, the default, costs more than all the rest) and
+//! makes a component of what comes out. Programs do the same with the crate pgraft-build.
 
 #![warn(missing_docs)]
 
@@ -34,8 +34,10 @@ pub mod bindings;
 mod guest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+#[cfg(feature = "typed")]
+pub mod typed;
 
-pub use keyspace::{Rows, Scan, prefix_end, scan, scan_keys, successor};
+pub use keyspace::{Rows, Scan, prefix_end, scan, scan_back, scan_keys, successor};
 pub use machine::{Machine, Result, each};
 
 #[cfg(target_arch = "wasm32")]
@@ -58,6 +60,19 @@ impl Error {
         Error { code, message: message.into() }
     }
 }
+
+/// Asks that another machine of this cluster carry out a command, exactly once; its outcome comes
+/// back as [`Trigger::EffectDone`] under the returned id.
+pub fn request_command(machine: &str, payload: &[u8]) -> u64 {
+    let mut request = Vec::with_capacity(4 + machine.len() + payload.len());
+    request.extend_from_slice(&(machine.len() as u32).to_le_bytes());
+    request.extend_from_slice(machine.as_bytes());
+    request.extend_from_slice(payload);
+    effects::request(COMMAND_EFFECT, &request)
+}
+
+/// The kind of effect by which one machine sends another a command.
+pub const COMMAND_EFFECT: &str = "command";
 
 /// Makes a module of a [`Machine`]. Use it once, in the crate that is built as `cdylib`.
 ///

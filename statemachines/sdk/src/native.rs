@@ -7,13 +7,21 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use crate::{Command, Context, Error, Machine, Outcome, Result, Trigger};
+use crate::{Command, Context, Error, Machine, Outcome, Progress, Result, Trigger};
 
 pub mod interface;
+#[cfg(feature = "typed")]
+mod sandbox;
 mod script;
+#[cfg(feature = "typed")]
+pub mod serve;
 mod state;
 
+#[cfg(feature = "typed")]
+pub use sandbox::Sandbox;
 pub use script::Backend;
+#[cfg(feature = "typed")]
+pub use serve::serve;
 pub use state::State;
 
 /// An event, as the machine emitted it: topic and payload.
@@ -34,6 +42,7 @@ pub struct Effect {
 pub struct Host<M> {
     state: State,
     context: Context,
+    principal: String,
     machine: PhantomData<M>,
 }
 
@@ -47,7 +56,19 @@ impl<M: Machine> Host<M> {
     /// An empty keyspace at index 0, term 1, time 0. Nothing has run, not even `init`.
     pub fn new() -> Host<M> {
         let context = Context { index: 0, term: 1, time_ms: 0, seed: 0 };
-        Host { state: State::default(), context, machine: PhantomData }
+        let principal = "test".to_owned();
+        Host { state: State::default(), context, principal, machine: PhantomData }
+    }
+
+    /// The same state under another version of the machine; [`Host::migrate`] is the next call.
+    pub fn replaced<N: Machine>(self) -> Host<N> {
+        let Host { state, context, principal, machine: _ } = self;
+        Host { state, context, principal, machine: PhantomData }
+    }
+
+    /// Whom further commands come from; at first it is "test".
+    pub fn set_principal(&mut self, principal: &str) {
+        self.principal = principal.to_owned();
     }
 
     /// Runs `init`; its writes are kept when it accepts.
@@ -76,7 +97,7 @@ impl<M: Machine> Host<M> {
     /// # Panics
     /// When the machine does not return one outcome per command.
     pub fn apply_batch(&mut self, time_ms: u64, payloads: &[&[u8]]) -> Vec<Outcome> {
-        let commands: Vec<Command> = payloads.iter().map(|payload| command(payload)).collect();
+        let commands: Vec<Command> = payloads.iter().map(|payload| self.command(payload)).collect();
         self.enter(time_ms);
         let context = self.context;
         let outcomes = self.state.lend(false, || M::apply_batch(&context, &commands));
@@ -90,8 +111,8 @@ impl<M: Machine> Host<M> {
     /// # Errors
     /// What the machine said.
     pub fn check(&mut self, payload: &[u8]) -> Result<()> {
-        let context = self.context;
-        self.state.lend(true, || M::check(&context, &command(payload)))
+        let (context, command) = (self.context, self.command(payload));
+        self.state.lend(true, || M::check(&context, &command))
     }
 
     /// Asks a question. A write of the machine panics.
@@ -128,6 +149,24 @@ impl<M: Machine> Host<M> {
         self.undone_when_rejected(|context| M::react(context, &trigger))
     }
 
+    /// Makes one step of a migration, in an entry of its own.
+    ///
+    /// # Errors
+    /// What the machine said.
+    pub fn migrate(&mut self, from_schema: u32, step: u32) -> Result<Progress> {
+        self.enter(0);
+        self.undone_when_rejected(|context| M::migrate(context, from_schema, step))
+    }
+
+    /// Asks the machine whether its state is as it must be. A write of the machine panics.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn invariant(&mut self) -> Result<(), String> {
+        let context = self.context;
+        self.state.lend(true, || M::invariant(&context))
+    }
+
     /// The events since the last call, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
         self.state.take_events()
@@ -160,7 +199,12 @@ impl<M: Machine> Host<M> {
         self.context.seed = self.context.index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
-    fn undone_when_rejected(&mut self, call: impl FnOnce(&Context) -> Result<()>) -> Result<()> {
+    fn command(&self, payload: &[u8]) -> Command {
+        let caller = crate::Caller { principal: self.principal.clone(), session: 0, seq: 0 };
+        Command { caller, payload: payload.to_vec() }
+    }
+
+    fn undone_when_rejected<T>(&mut self, call: impl FnOnce(&Context) -> Result<T>) -> Result<T> {
         let context = self.context;
         let outcome = self.state.lend(false, || {
             let mark = interface::storage::mark();
@@ -169,9 +213,4 @@ impl<M: Machine> Host<M> {
         self.state.forget_marks();
         outcome
     }
-}
-
-fn command(payload: &[u8]) -> Command {
-    let caller = crate::Caller { principal: "test".to_owned(), session: 0, seq: 0 };
-    Command { caller, payload: payload.to_vec() }
 }

@@ -32,6 +32,12 @@ pub trait Measure {
     /// [`crate::lin::Specification::is_by_key`].
     fn is_by_key(&self) -> bool;
 
+    /// The key that a call touches; `None`: perhaps all of them. What the history says, unless the
+    /// machine itself knows.
+    fn key(&self, operation: &Operation<'_>) -> Option<String> {
+        operation.invoke.key.clone()
+    }
+
     /// [`judge_partitions`].
     ///
     /// # Errors
@@ -103,7 +109,7 @@ fn check_machine(case: &Case<'_>, machine: &str, measure: &dyn Measure, budget: 
     if let (Some(broken), true) = (&broken, strangers) {
         return broken.clone();
     }
-    let (keys, partitions) = partitions(case, machine, measure.is_by_key());
+    let (keys, partitions) = partitions(case, machine, measure);
     let found = match measure.search(&partitions, budget) {
         Ok(found) => found,
         Err(disagreement) => return Verdict::fail(disagreement.to_string(), Vec::new()),
@@ -248,7 +254,7 @@ fn is_kept_out(operation: &Operation<'_>) -> bool {
 fn partitions(
     case: &Case<'_>,
     machine: &str,
-    by_key: bool,
+    measure: &dyn Measure,
 ) -> (Vec<Option<String>>, Vec<Vec<MachineEntry>>) {
     let calls = case.operations.iter().filter(|operation| {
         operation.invoke.machine == machine
@@ -257,10 +263,15 @@ fn partitions(
             && operation.invoke.call != Call::StaleQuery
             && !(operation.is_unknown() && case.fates.get(operation.op()) == Fate::Absent)
     });
-    let by_key = by_key && calls.clone().all(|operation| operation.invoke.key.is_some());
+    let keys: Vec<Option<String>> = match measure.is_by_key() {
+        true => calls.clone().map(|operation| measure.key(operation)).collect(),
+        false => Vec::new(),
+    };
+    let by_key = measure.is_by_key() && keys.iter().all(Option::is_some);
+    let mut keys = keys.into_iter();
     let mut partitions: BTreeMap<Option<String>, Vec<MachineEntry>> = BTreeMap::new();
     for operation in calls {
-        let key = operation.invoke.key.clone().filter(|_| by_key);
+        let key = keys.next().flatten().filter(|_| by_key);
         let place = case.placed(operation);
         let place = place.map(|at| Place { index: at.index, position: at.position });
         let call = entry(case, operation, asked(case, operation), place);

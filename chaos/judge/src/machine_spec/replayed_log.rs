@@ -154,6 +154,19 @@ pub struct Seen {
     pub digests: u64,
     /// Configuration changes.
     pub changes: u64,
+    /// States of which a machine said that its invariant holds, or not.
+    pub invariants: u64,
+}
+
+/// A machine's invariant did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Whose.
+    pub machine: String,
+    /// After which entry; 0: from the beginning.
+    pub index: u64,
+    /// What is wrong, by the machine.
+    pub says: String,
 }
 
 /// One way in which a machine may have come along.
@@ -164,13 +177,30 @@ struct Way {
     events: Vec<Emitted>,
 }
 
-struct Machine {
-    module: Specification,
+pub(super) struct Machine {
+    pub(super) module: Specification,
     ways: Vec<Way>,
     /// There were too many ways: nothing is known of it any more.
     lost: bool,
     /// The state after the entries that may have changed it; none where several are possible.
-    states: Vec<(u64, Option<State>)>,
+    pub(super) states: Vec<(u64, Option<State>)>,
+    /// What a machine that calls itself keyed was given, to be given again key by key.
+    pub(super) inputs: Vec<Input>,
+}
+
+/// What a machine was given by one entry.
+pub(super) struct Input {
+    pub(super) turn: Turn,
+    pub(super) what: What,
+}
+
+/// See [`Input`].
+pub(super) enum What {
+    /// Commands, and what they came to.
+    Commands(Vec<(Given, Reply)>),
+    Wake,
+    /// The outcome of an effect.
+    Done,
 }
 
 /// A log that was run again.
@@ -182,6 +212,8 @@ pub struct ReplayedLog {
     outcomes: Vec<Vec<Reply>>,
     /// What was met.
     pub seen: Seen,
+    /// The first place at which an invariant did not hold.
+    pub broken: Option<Broken>,
 }
 
 /// Commands of one machine that are run together, or something told to it.
@@ -191,12 +223,13 @@ enum Step {
     Done { machine: String, id: u64, outcome: Outcome, position: usize },
 }
 
-struct Given {
+#[derive(Clone)]
+pub(super) struct Given {
     position: usize,
     principal: String,
     session: u64,
     seq: u64,
-    payload: Bytes,
+    pub(super) payload: Bytes,
 }
 
 /// An entry on its way.
@@ -222,11 +255,15 @@ impl ReplayedLog {
             let states = vec![(0, Some(state.clone()))];
             let ways = vec![Way { state, events: Vec::new() }];
             let name = module.name().to_owned();
-            machines.insert(name, Machine { module, ways, lost: false, states });
+            let inputs = Vec::new();
+            machines.insert(name, Machine { module, ways, lost: false, states, inputs });
         }
         let turns = vec![Turn { index: Index::ZERO, term: 0, time_ms, entropy: 0 }];
-        let (sessions, outcomes) = (Sessions::default(), vec![Vec::new()]);
-        Ok(ReplayedLog { machines, names, sessions, turns, outcomes, seen: Seen::default() })
+        let (sessions, outcomes, seen) = (Sessions::default(), vec![Vec::new()], Seen::default());
+        let mut log =
+            ReplayedLog { machines, names, sessions, turns, outcomes, seen, broken: None };
+        log.hold()?;
+        Ok(log)
     }
 
     /// Runs a whole log; the first difference ends it.
@@ -377,6 +414,11 @@ impl ReplayedLog {
                 Command::Machine { machine, .. }
                 | Command::Wake { machine }
                 | Command::EffectDone { machine, .. } => Some(machine.clone()),
+                // What these do to the machines is not run again yet: it is taken as it was told.
+                Command::Perform { .. } => {
+                    entry.outcomes[position] = Some(entry.told(position));
+                    continue;
+                }
                 Command::OpenSession | Command::Digest { .. } => None,
             };
             if to.as_ref().is_some_and(|machine| !self.machines.contains_key(machine)) {
@@ -384,6 +426,7 @@ impl ReplayedLog {
                 continue;
             }
             match command {
+                Command::Perform { .. } => unreachable!("taken before"),
                 Command::OpenSession => {
                     let id = entry.turn.index.0 << 16 | position as u64;
                     self.sessions.open(id, entry.turn.time_ms);
@@ -443,24 +486,59 @@ impl ReplayedLog {
                 self.advance(entry, &machine, &positions, |module, state| {
                     module.apply_all(state, &turn, &requests)
                 })?;
-                for Given { position, session, seq, .. } in &given {
-                    if *session != 0 {
-                        let outcome = entry.outcomes[*position].as_ref().expect("applied");
-                        self.sessions.note(*session, *seq, outcome);
+                let mut told = Vec::with_capacity(given.len());
+                for given in given {
+                    let outcome = entry.outcomes[given.position].as_ref().expect("applied");
+                    if given.session != 0 {
+                        self.sessions.note(given.session, given.seq, outcome);
                     }
+                    told.push((given, reply(outcome)));
                 }
+                self.note(&machine, turn, || What::Commands(told));
                 Ok(())
             }
             Step::Wake { machine, position } => {
                 let wake = |module: &Specification, state: &State| module.wake(state, &turn);
+                self.note(&machine, turn, || What::Wake);
                 self.advance(entry, &machine, &[position], wake)
             }
             Step::Done { machine, id, outcome, position } => {
+                self.note(&machine, turn, || What::Done);
                 self.advance(entry, &machine, &[position], |module, state| {
                     module.effect_done(state, &turn, id, outcome.clone())
                 })
             }
         }
+    }
+
+    /// Remembers what a keyed machine is given.
+    fn note(&mut self, name: &str, turn: Turn, what: impl FnOnce() -> What) {
+        let machine = self.machines.get_mut(name).expect("it was looked up before");
+        if machine.module.manifest().keyed {
+            machine.inputs.push(Input { turn, what: what() });
+        }
+    }
+
+    /// Asks every machine for its invariant, until one does not hold.
+    fn hold(&mut self) -> Result<(), Difference> {
+        let turn = *self.turns.last().expect("genesis at least");
+        for (name, machine) in &self.machines {
+            let certain = machine.states.last().and_then(|(_, state)| state.as_ref());
+            let Some(state) = certain.filter(|_| machine.module.verifies()) else { continue };
+            if self.broken.is_some() {
+                return Ok(());
+            }
+            self.seen.invariants += 1;
+            if let Err(says) = machine.module.invariant(state, &turn)? {
+                let (machine, index) = (name.clone(), turn.index.0);
+                self.broken = Some(Broken { machine, index, says });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn machine(&self, name: &str) -> Option<&Machine> {
+        self.machines.get(name)
     }
 
     /// Carries a machine on in all ways that the recorded outcomes leave open.
@@ -563,7 +641,7 @@ impl ReplayedLog {
             }
             machine.settle(committed.index);
         }
-        Ok(())
+        self.hold()
     }
 }
 
@@ -608,6 +686,10 @@ impl Machine {
 }
 
 impl Entry<'_> {
+    fn told(&self, position: usize) -> Outcome {
+        self.committed.outcomes.get(position).map_or_else(|| Ok(Vec::new()), outcome)
+    }
+
     fn agrees(&self, position: usize, outcome: &Outcome) -> Result<(), Difference> {
         let (expected, found) = (reply(outcome), &self.committed.outcomes[position]);
         if expected == *found {
@@ -628,7 +710,7 @@ impl fmt::Debug for ReplayedLog {
     }
 }
 
-fn request(given: &Given) -> Request<'_> {
+pub(super) fn request(given: &Given) -> Request<'_> {
     let Given { principal, session, seq, payload, .. } = given;
     Request { principal, session: *session, seq: *seq, payload }
 }

@@ -12,10 +12,11 @@
 //! | `l` | returns a reply that lies outside its memory |
 //! | `h` | replies with `n` bytes |
 //! | `w` | wants to be woken at `n` |
-//! | `e` | requests an effect of kind `test` |
+//! | `e` | requests an effect of kind `command` |
 //! | `f` | requests an effect of kind `conf-change` |
 //! | `k` | puts a key of `n` bytes |
 //! | `v` | puts a value of `n` bytes |
+//! | `x` | publishes `n` events |
 //! | `r` | releases mark `n` |
 //! | `p` | opens `n` marks |
 //! | `g` | grows its memory by `n` pages and replies what that returned |
@@ -35,9 +36,10 @@ const TEXT: &str = r#"(module
   (import "pgraft:machine/storage@0.1.0" "wake-at" (func $wake_at (param i64)))
   (import "pgraft:machine/effects@0.1.0" "request"
     (func $request (param i32 i32 i32 i32) (result i64)))
+  (import "pgraft:machine/events@0.1.0" "emit" (func $emit (param i32 i32 i32 i32)))
   (memory (export "memory") 2)
   (global $heap (mut i32) (i32.const 4096))
-  (data (i32.const 16) "probe1.0testconf-changereacted\ff\fe")
+  (data (i32.const 16) "probe1.0testconf-changereacted\ff\fecommand\001.0.0")
   ;; 0: commands seen; 64: the result of a call; 128: outcomes, 16 bytes each
 
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -86,7 +88,7 @@ const TEXT: &str = r#"(module
     (if (i32.eq (local.get $kind) (i32.const 0x77)) (then ;; w
       (call $wake_at (i64.extend_i32_u (local.get $n)))))
     (if (i32.eq (local.get $kind) (i32.const 0x65)) (then ;; e
-      (drop (call $request (i32.const 24) (i32.const 4) (local.get $in) (local.get $length)))))
+      (drop (call $request (i32.const 48) (i32.const 7) (local.get $in) (local.get $length)))))
     (if (i32.eq (local.get $kind) (i32.const 0x66)) (then ;; f
       (drop (call $request (i32.const 28) (i32.const 11) (i32.const 0) (i32.const 0)))))
     (if (i32.eq (local.get $kind) (i32.const 0x6b)) (then ;; k
@@ -94,6 +96,11 @@ const TEXT: &str = r#"(module
     (if (i32.eq (local.get $kind) (i32.const 0x76)) (then ;; v
       (drop (memory.grow (i32.const 512)))
       (call $put (i32.const 16) (i32.const 5) (i32.const 4096) (local.get $n))))
+    (if (i32.eq (local.get $kind) (i32.const 0x78)) (then ;; x
+      (loop $again
+        (call $emit (i32.const 16) (i32.const 5) (i32.const 0) (i32.const 4))
+        (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+        (br_if $again (i32.gt_s (local.get $n) (i32.const 0))))))
     (if (i32.eq (local.get $kind) (i32.const 0x72)) (then (call $release (local.get $n)))) ;; r
     (if (i32.eq (local.get $kind) (i32.const 0x70)) (then ;; p
       (loop $again
@@ -157,15 +164,22 @@ const TEXT: &str = r#"(module
     (call $fine))
   (func (export "pgraft:machine/guest@0.1.0#check")
     (param i64 i64 i64 i64 i32 i32 i64 i64 i32 i32) (result i32) (call $fine))
-  (func (export "pgraft:machine/guest@0.1.0#migrate") (param i64 i64 i64 i64 i32 i32) (result i32)
-    (call $fine))
+  (func (export "pgraft:machine/guest@0.1.0#migrate")
+    (param i64 i64 i64 i64) (param $from i32) (param $step i32) (result i32)
+    (i32.store8 (i32.const 0) (local.get $step))
+    (call $put (i32.const 0) (i32.const 1) (i32.const 16) (i32.const 5))
+    (if (i32.eq (local.get $step) (i32.const 99 (; traps at step ;))) (then unreachable))
+    (i32.store8 (i32.const 64) (i32.const 0))
+    (i32.store8 (i32.const 68)
+      (i32.lt_u (local.get $step) (i32.const 0 (; last step ;))))
+    (i32.const 64))
   (func (export "pgraft:machine/guest@0.1.0#describe") (result i32)
     (i32.store (i32.const 64) (i32.const 16)) ;; name
     (i32.store (i32.const 68) (i32.const 5))
-    (i32.store (i32.const 72) (i32.const 21)) ;; version
-    (i32.store (i32.const 76) (i32.const 3))
-    (i32.store (i32.const 80) (i32.const 1))
-    (i32.store (i32.const 84) (i32.const 1))
+    (i32.store (i32.const 72) (i32.const 56)) ;; version
+    (i32.store (i32.const 76) (i32.const 5))
+    (i32.store (i32.const 80) (i32.const 1)) ;; schema
+    (i32.store (i32.const 84) (i32.const 1)) ;; migrates from
     (i32.store (i32.const 88) (i32.const 0))
     (i32.store (i32.const 92) (i32.const 0))
     (i32.const 64))
@@ -174,6 +188,20 @@ const TEXT: &str = r#"(module
 /// The guest's component.
 pub(crate) fn component() -> Vec<u8> {
     component_of(TEXT)
+}
+
+/// The guest under another version (`x` in x.0.0), which reads `schema` and migrates from 1 in
+/// `steps` steps; it traps in the one that `traps` names.
+pub(crate) fn later(version: u8, schema: u8, steps: u8, traps: Option<u8>) -> Vec<u8> {
+    let replace = |text: String, from: &str, to: String| {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text.replace(from, &to)
+    };
+    let text = replace(TEXT.to_owned(), "\\001.0.0", format!("\\00{version}.0.0"));
+    let text = replace(text, "1)) ;; schema", format!("{schema})) ;; schema"));
+    let text = replace(text, "0 (; last step ;)", format!("{}", steps - 1));
+    let traps = traps.unwrap_or(99);
+    component_of(&replace(text, "99 (; traps at step ;)", traps.to_string()))
 }
 
 /// A component of any core module in text that implements the interface.

@@ -68,7 +68,7 @@ fn an_effect_waits_until_its_outcome_is_in_the_log() {
     let ids: Vec<u64> = waiting.iter().map(|effect| effect.id).collect();
     assert_eq!(ids, [1, 2]);
     assert_eq!((waiting[0].machine, &waiting[0].machine_name[..]), (4, "probe"));
-    assert_eq!((&waiting[0].kind[..], &waiting[0].payload[..]), ("test", &ask(b'e', 7)[..]));
+    assert_eq!((&waiting[0].kind[..], &waiting[0].payload[..]), ("command", &ask(b'e', 7)[..]));
     let before = node.digests()[4];
     assert_eq!(node.command(done("probe", 1, Ok(Vec::new()))), Ok(Vec::new()));
     assert_ne!(node.digests()[4], before, "the machine took note");

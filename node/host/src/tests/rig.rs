@@ -13,7 +13,7 @@ use wasmtime::Engine;
 
 use super::probe;
 use crate::limits::HOST;
-use crate::registry::Registration;
+use crate::registration::Registration;
 use crate::rows;
 use crate::{Applied, Applier, Bootstrap, Code, Command, Fault, Machines, Outcome, Querier};
 

@@ -1,121 +1,98 @@
-//! The whole of a user's machine: named counters with a change feed.
+//! The whole of a user's machine: counters with names, and an event for each change.
 //!
-//! A command is a name; it counts that name up by one and replies with the count and the
-//! entry's seed. A query is a name; the answer is its count. Schema 1 (feature `v1`) kept a
-//! `u32` per name, schema 2 keeps a `u64` and migrates.
-//!
-//! Names that begin with `!` exercise the ways in which a command can fail; tests of the host
-//! use them:
-//!
-//! | command | does |
-//! |---|---|
-//! | `!panic` | writes the row `torn`, then panics |
-//! | `!spin` | never ends by itself: out of fuel |
-//! | `!big` | asks for 1 GiB: out of memory |
-//! | `!half` | writes the row `half`, then rejects itself |
-//! | `!fill` | writes rows of 1 MiB for ever: quota, or out of fuel |
-//! | `!deep` | recurses for ever: stack overflow |
-//! | `!write` (query) | writes, which a query may not |
+//! The same machine stands in ../counter-c, ../counter-zig and ../counter-js, and a test compares
+//! them. Not here: anything that has to do with a cluster.
 
-use std::hint::black_box;
+use pgraft_sdk::typed::{Caller, Context, Error, Machine, Table, emit};
+use serde::{Deserialize, Serialize};
 
-use pgraft_sdk::{Command, Context, Error, Machine, Result, events, storage};
-#[cfg(not(feature = "v1"))]
-use pgraft_sdk::{Progress, scan};
+/// Rejection: a counter has a name.
+pub const EMPTY_NAME: u32 = 101;
+/// Rejection: the name is longer than [`NAME_BYTES_MAX`].
+pub const LONG_NAME: u32 = 102;
+/// Bytes of a name.
+pub const NAME_BYTES_MAX: usize = 64;
 
-#[cfg(feature = "v1")]
-type Count = u32;
-#[cfg(not(feature = "v1"))]
-type Count = u64;
+/// What changes a counter, in JSON `{"add":"apples"}` or `{"reset":"apples"}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Counts one more; the reply is the new count.
+    Add(String),
+    /// Forgets the counter; the reply is the last count.
+    Reset(String),
+}
 
-/// Rejection: a name is missing.
-pub const EMPTY_NAME: u32 = 100;
-/// Rejection of `!half`.
-pub const HALF_DONE: u32 = 101;
+/// What asks for a counter, in JSON `{"get":"apples"}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// The count, 0 when nothing was counted.
+    Get(String),
+}
+
+const COUNTS: Table<String, u64> = Table::new(1);
 
 /// The machine.
 pub struct Counter;
 
 impl Machine for Counter {
     const NAME: &'static str = "counter";
-    const VERSION: &'static str = if cfg!(feature = "v1") { "0.1.0" } else { "0.2.0" };
-    const SCHEMA: u32 = if cfg!(feature = "v1") { 1 } else { 2 };
-    const MIGRATES_FROM: u32 = 1;
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const API: &'static str = r#"commands {"add":NAME} {"reset":NAME}, query {"get":NAME}"#;
+    const KEYED: bool = true;
 
-    fn apply(ctx: &Context, command: &Command) -> Result<Vec<u8>> {
-        let name = &command.payload;
-        match &name[..] {
-            b"" => return Err(Error::new(EMPTY_NAME, "empty name")),
-            b"!panic" => panic_half_way(),
-            b"!spin" => spin(),
-            b"!big" => return Ok(vec![black_box(vec![1_u8; 1 << 30])[7]]),
-            b"!half" => {
-                storage::put(b"half", b"1");
-                return Err(Error::new(HALF_DONE, "undone by mark and rollback-to"));
+    type Config = ();
+    type Command = Command;
+    type Reply = u64;
+    type Query = Query;
+    type Answer = u64;
+    type Error = Error;
+
+    fn apply(_ctx: &Context, _from: &Caller, command: Command) -> Result<u64, Error> {
+        let (Command::Add(name) | Command::Reset(name)) = &command;
+        if name.is_empty() {
+            return Err(Error::new(EMPTY_NAME, "a counter has a name"));
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Error::new(LONG_NAME, "a name has at most 64 bytes"));
+        }
+        match command {
+            Command::Add(name) => {
+                let count = COUNTS.get(&name).unwrap_or(0) + 1;
+                COUNTS.put(&name, &count);
+                emit(&name, &count);
+                Ok(count)
             }
-            b"!fill" => fill(),
-            b"!deep" => return Ok(deep(0).to_le_bytes().to_vec()),
-            _ => {}
-        }
-        let count = read(name) + 1;
-        storage::put(name, &count.to_le_bytes());
-        events::emit(name, &count.to_le_bytes());
-        let mut reply = count.to_le_bytes().to_vec();
-        reply.extend_from_slice(&ctx.seed.to_le_bytes());
-        Ok(reply)
-    }
-
-    fn query(_ctx: &Context, name: &[u8]) -> Result<Vec<u8>> {
-        if name == b"!write" {
-            storage::put(b"written", b"by a query");
-        }
-        Ok(read(name).to_le_bytes().into())
-    }
-
-    #[cfg(not(feature = "v1"))]
-    fn migrate(_ctx: &Context, from_schema: u32, _step: u32) -> Result<Progress> {
-        if from_schema == 1 {
-            let rows: Vec<(Vec<u8>, Vec<u8>)> = scan(b"", b"").collect();
-            for (name, count) in rows {
-                let count = u32::from_le_bytes(count[..].try_into().expect("schema 1 kept u32"));
-                storage::put(&name, &u64::from(count).to_le_bytes());
+            Command::Reset(name) => {
+                let count = COUNTS.take(&name).unwrap_or(0);
+                emit(&name, &0);
+                Ok(count)
             }
         }
-        Ok(Progress::Done)
     }
-}
 
-fn read(name: &[u8]) -> Count {
-    storage::get(name).map_or(0, |count| {
-        Count::from_le_bytes(count[..].try_into().expect("only this machine writes its rows"))
-    })
-}
-
-fn panic_half_way() -> ! {
-    storage::put(b"torn", b"1");
-    panic!("as asked")
-}
-
-fn spin() -> ! {
-    let mut x = 1_u64;
-    loop {
-        x = black_box(x.wrapping_mul(3));
+    fn query(_ctx: &Context, query: Query) -> Result<u64, Error> {
+        let Query::Get(name) = query;
+        Ok(COUNTS.get(&name).unwrap_or(0))
     }
-}
 
-fn fill() -> ! {
-    let value = vec![7_u8; 1 << 20];
-    let mut row = 0_u64;
-    loop {
-        storage::put(&row.to_be_bytes(), &value);
-        row += 1;
+    fn command_key(command: &Command) -> Option<Vec<u8>> {
+        let (Command::Add(name) | Command::Reset(name)) = command;
+        Some(name.clone().into_bytes())
     }
-}
 
-#[expect(unconditional_recursion, reason = "that is what the command is for")]
-fn deep(level: u64) -> u64 {
-    // The result is used after the call, so that it cannot become a loop.
-    black_box(deep(black_box(level + 1))) + 1
+    fn query_key(query: &Query) -> Option<Vec<u8>> {
+        let Query::Get(name) = query;
+        Some(name.clone().into_bytes())
+    }
+
+    fn invariant(_ctx: &Context) -> Result<(), String> {
+        match COUNTS.iter().find(|(_, count)| *count == 0) {
+            Some((name, _)) => Err(format!("{name} is kept although nothing was counted")),
+            None => Ok(()),
+        }
+    }
 }
 
 pgraft_sdk::export!(Counter);

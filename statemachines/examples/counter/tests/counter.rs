@@ -1,31 +1,34 @@
-//! The machine runs natively in a plain test; this is how a user's own tests look.
+//! The machine in a plain test; this is how a user's own tests look.
 
-use pgraft_example_counter::{Counter, EMPTY_NAME, HALF_DONE};
-use pgraft_sdk::native::Host;
+use pgraft_example_counter::{Command, Counter, EMPTY_NAME, LONG_NAME, Query};
+use pgraft_sdk::native::Sandbox;
+
+fn add(name: &str) -> Command {
+    Command::Add(name.to_owned())
+}
 
 #[test]
 fn counts_and_tells() {
-    let mut host: Host<Counter> = Host::new();
-    host.apply(0, b"apples").expect("a name is counted");
-    let reply = host.apply(0, b"apples").expect("a name is counted");
-    let count = host.query(b"apples").expect("a name can be asked for");
-    assert_eq!(reply[..count.len()], count[..]);
-    assert_eq!(count[0], 2);
-    let topics: Vec<Vec<u8>> = host.take_events().into_iter().map(|(topic, _)| topic).collect();
-    assert_eq!(topics, [b"apples", b"apples"]);
+    let mut sandbox = Sandbox::<Counter>::new(()).unwrap();
+    assert_eq!(sandbox.apply_all([add("apples"), add("pears"), add("apples")]).pop(), Some(Ok(2)));
+    assert_eq!(sandbox.query(Query::Get("apples".to_owned())), Ok(2));
+    let topics: Vec<Vec<u8>> = sandbox.take_events().into_iter().map(|(topic, _)| topic).collect();
+    assert_eq!(topics, [&b"apples"[..], b"pears", b"apples"]);
 }
 
 #[test]
-fn rejections_undo() {
-    let mut host: Host<Counter> = Host::new();
-    let code = |outcome: Result<Vec<u8>, pgraft_sdk::Error>| outcome.map_err(|error| error.code);
-    assert_eq!(code(host.apply(0, b"")), Err(EMPTY_NAME));
-    assert_eq!(code(host.apply(0, b"!half")), Err(HALF_DONE));
-    assert!(host.rows().is_empty());
+fn speaks_json_as_sql_does() {
+    let mut sandbox = Sandbox::<Counter>::new(()).unwrap();
+    assert_eq!(sandbox.call(r#"{"add":"apples"}"#).unwrap(), "1");
+    assert_eq!(sandbox.ask(r#"{"get":"apples"}"#).unwrap(), "1");
+    assert_eq!(sandbox.call(r#"{"reset":"apples"}"#).unwrap(), "1");
+    assert_eq!(sandbox.ask(r#"{"get":"apples"}"#).unwrap(), "0");
 }
 
 #[test]
-#[should_panic(expected = "as asked")]
-fn a_panic_is_a_panic() {
-    let _ = Host::<Counter>::new().apply(0, b"!panic");
+fn names_have_bounds() {
+    let mut sandbox = Sandbox::<Counter>::new(()).unwrap();
+    assert_eq!(sandbox.apply(add("")).unwrap_err().code, EMPTY_NAME);
+    assert_eq!(sandbox.apply(add(&"x".repeat(65))).unwrap_err().code, LONG_NAME);
+    assert_eq!(sandbox.apply(add(&"x".repeat(64))), Ok(1));
 }
