@@ -15,6 +15,7 @@ mod process;
 mod recorded;
 mod roster;
 mod stranger;
+mod upgrades;
 mod watch;
 mod weather;
 mod world;
@@ -33,10 +34,11 @@ use pgraft_node::settings::Settings;
 use pgraft_replica::Keep;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan};
 use crate::scenario::{NodeSettings, Scenario};
 use crate::seed::Seed;
 use crate::swarm::Load;
+use crate::variants;
 use crate::workload::{Mixed, Workload};
 use admin::{Admin, Changes};
 use client::{Client, Shared};
@@ -116,6 +118,13 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
             Arc::new(built_in.map_err(|fault| format!("built-in modules: {fault}"))?)
         }
     };
+    let other_build = match case.subject {
+        None if is_mixed(case.plan) => {
+            let other = variants::other_build();
+            Arc::new(other.map_err(|fault| format!("modules of the other build: {fault}"))?)
+        }
+        _ => Arc::clone(&modules),
+    };
     let workload = match case.subject {
         Some(subject) => (subject.workload)(),
         None => Box::new(Mixed::new(&case.load.workloads)),
@@ -144,7 +153,8 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let filter = tracing_subscriber::EnvFilter::new(format!("off,pgraft={level},turmoil=info"));
     let subscriber = tracing_subscriber::registry().with(filter).with(layer).with(marks);
     let _collecting = tracing::subscriber::set_default(subscriber);
-    let mut stage = Stage::new(case, workload, modules, &journal, folder.path());
+    let builds = Builds { carried: modules, other_build };
+    let mut stage = Stage::new(case, workload, builds, &journal, folder.path());
     stage.play(case)?;
     let Stage { cluster, shared, .. } = stage;
     let simulated = cluster.now();
@@ -156,6 +166,17 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let marks = journal.marks();
     let (events, log) = journal.end().map_err(|error| format!("write the history: {error}"))?;
     Ok(Outcome { events, log, marks, simulated, operations })
+}
+
+/// What the nodes' programs carry.
+struct Builds {
+    carried: Arc<Modules>,
+    other_build: Arc<Modules>,
+}
+
+/// Whether nodes of another build take part.
+fn is_mixed(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step.fault, Fault::OtherBuild { .. }))
 }
 
 /// Everything of a run.
@@ -171,7 +192,7 @@ impl Stage {
     fn new(
         case: &Case<'_>,
         workload: Box<dyn Workload>,
-        modules: Arc<Modules>,
+        modules: Builds,
         journal: &Journal,
         folder: &Path,
     ) -> Stage {
@@ -193,7 +214,9 @@ impl Stage {
             folder: folder.to_owned(),
             template: template(&scenario.node),
             disk_ms_max: load.disk_ms_max,
-            modules,
+            mixed: is_mixed(case.plan),
+            other_modules: Arc::clone(&modules.other_build),
+            modules: modules.carried,
             recordings: case.record.map(Recordings::of),
         };
         let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
@@ -210,7 +233,8 @@ impl Stage {
             think_ms_max: load.pause_ms_max,
             deadline: Duration::from_millis(load.timeout_ms),
         });
-        let admin = Admin { changes: Rc::clone(&changes), roster, journal: journal.clone() };
+        let watch = Arc::clone(&cluster.watch);
+        let admin = Admin { changes: Rc::clone(&changes), roster, watch, journal: journal.clone() };
         let settle = Duration::from_millis(scenario.budget().settle_ms);
         let nemesis = Nemesis::new(case.plan, Rc::clone(&changes), load.disk_ms_max, settle);
         let mut stage = Stage { cluster, nemesis, changes, shared, journal: journal.clone() };

@@ -29,6 +29,8 @@ const MODULES: &[Guest] = &[
 const TEST_MODULES: &[Guest] = &[
     Guest { name: "counter", package: "pgraft-test-counter", features: "" },
     Guest { name: "counter-v1", package: "pgraft-test-counter", features: "v1" },
+    Guest { name: "kv-next", package: "pgraft-kv", features: "next" },
+    Guest { name: "kv-torn", package: "pgraft-kv", features: "torn" },
 ];
 
 /// What decides a guest's bytes, relative to the root of the workspace.

@@ -235,6 +235,9 @@ impl Nemesis {
                 let (name, address) = (cluster.name(place), Cluster::address(place));
                 self.changes.push(Change::Add { name, address, mark: "node_joined" });
             }
+            Fault::Upgrade { to, force } => {
+                self.changes.push(Change::Upgrade { to: *to, force: *force });
+            }
             _ => {}
         }
     }
@@ -257,7 +260,10 @@ impl Nemesis {
                 node.down_for = Some(down_for);
                 node.process.die_at(*point, *after);
             }
-            Fault::Restart { .. } => {
+            Fault::Restart { .. } | Fault::OtherBuild { .. } => {
+                if matches!(fault, Fault::OtherBuild { .. }) {
+                    cluster.change_build(place);
+                }
                 let node = cluster.places.get_mut(&place).expect("resolved to a place");
                 node.down_for = Some(down_for);
                 node.process.ask_to_stop();
