@@ -183,7 +183,7 @@ fn is_mixed(plan: &Plan) -> bool {
 struct Stage {
     cluster: Cluster,
     nemesis: Nemesis,
-    changes: Rc<Changes>,
+    changes: [Rc<Changes>; 2],
     shared: Rc<Shared>,
     journal: Journal,
 }
@@ -222,7 +222,7 @@ impl Stage {
         let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
         cluster.form(scenario.nodes);
         stranger::start(&mut cluster, scenario.node.strangers, scenario.nodes);
-        let changes = Rc::new(Changes::default());
+        let changes = [Rc::new(Changes::default()), Rc::new(Changes::default())];
         let shared = Rc::new(Shared {
             workload: RefCell::new(workload),
             roster: Rc::clone(&roster),
@@ -234,16 +234,22 @@ impl Stage {
             deadline: Duration::from_millis(load.timeout_ms),
         });
         let watch = Arc::clone(&cluster.watch);
-        let admin = Admin { changes: Rc::clone(&changes), roster, watch, journal: journal.clone() };
+        let admin = |changes: &Rc<Changes>| Admin {
+            changes: Rc::clone(changes),
+            roster: Rc::clone(&roster),
+            watch: Arc::clone(&watch),
+            journal: journal.clone(),
+        };
+        let admins = changes.each_ref().map(admin);
         let settle = Duration::from_millis(scenario.budget().settle_ms);
-        let nemesis = Nemesis::new(case.plan, Rc::clone(&changes), load.disk_ms_max, settle);
+        let nemesis = Nemesis::new(case.plan, changes.clone(), load.disk_ms_max, settle);
         let mut stage = Stage { cluster, nemesis, changes, shared, journal: journal.clone() };
-        stage.let_clients_in(case, admin);
+        stage.let_clients_in(case, admins);
         stage
     }
 
-    /// All clients and the operator are tasks of one host.
-    fn let_clients_in(&mut self, case: &Case<'_>, admin: Admin) {
+    /// All clients and the operators are tasks of one host.
+    fn let_clients_in(&mut self, case: &Case<'_>, admins: [Admin; 2]) {
         let clients: Vec<Client> = (0..case.plan.clients)
             .map(|number| Client {
                 shared: Rc::clone(&self.shared),
@@ -252,7 +258,9 @@ impl Stage {
             })
             .collect();
         self.cluster.sim.client("clients", async move {
-            tokio::task::spawn_local(admin.run());
+            for admin in admins {
+                tokio::task::spawn_local(admin.run());
+            }
             for client in clients {
                 tokio::task::spawn_local(client.run());
             }
@@ -276,7 +284,7 @@ impl Stage {
         let bound = Duration::from_millis(case.scenario.phases.liveness_ms);
         let calm = self.cluster.now() + CALM;
         let healed = self.until(bound.max(CALM), |stage| {
-            stage.cluster.now() >= calm && stage.changes.is_idle() && stage.has_converged()
+            stage.cluster.now() >= calm && stage.are_idle() && stage.has_converged()
         })?;
         if !healed && !self.journal.is_violated() {
             self.journal.violation("liveness", self.what_is_not_well());
@@ -314,6 +322,11 @@ impl Stage {
         self.journal.note(What::Phase(Phase { name: name.to_owned() }));
     }
 
+    /// No operator has anything to do.
+    fn are_idle(&self) -> bool {
+        self.changes.iter().all(|changes| changes.is_idle())
+    }
+
     /// Everybody who belongs to the cluster is up, and has applied what is committed.
     fn has_converged(&self) -> bool {
         let cluster = &self.cluster;
@@ -346,7 +359,7 @@ impl Stage {
                 None => {}
             }
         }
-        says.extend(self.changes.unfinished());
+        says.extend(self.changes.iter().flat_map(|changes| changes.unfinished()));
         format!("after healing: {}", says.join("; "))
     }
 

@@ -30,13 +30,8 @@ pub enum Variant {
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Variant; 5] = [
-        Variant::First,
-        Variant::FirstAgain,
-        Variant::Next,
-        Variant::NextAgain,
-        Variant::Torn,
-    ];
+    pub const ALL: [Variant; 5] =
+        [Variant::First, Variant::FirstAgain, Variant::Next, Variant::NextAgain, Variant::Torn];
 
     /// Its component.
     pub fn component(self) -> &'static Arc<[u8]> {

@@ -150,9 +150,7 @@ impl Admin {
             let up = self.roster.up();
             if let Some(node) = up.get(attempt as usize % up.len().max(1))
                 && match &upgrading {
-                    Some(upgrading) => {
-                        upgrading.try_once(*node, &self.watch, &self.journal).await
-                    }
+                    Some(upgrading) => upgrading.try_once(*node, &self.watch, &self.journal).await,
                     None => self.try_once(*node, change).await,
                 }
             {

@@ -149,7 +149,10 @@ impl Shared {
     fn judge(&self, node: u64, operation: &Operation, told: Told) -> End {
         match told {
             Told::Answered(Answer::Outcome { outcome: Err(refusal), .. })
-                if matches!(refusal.host_code(), Some(HostCode::Migrating | HostCode::Throttled)) =>
+                if matches!(
+                    refusal.host_code(),
+                    Some(HostCode::Migrating | HostCode::Throttled)
+                ) =>
             {
                 End::Fail(refusal.message)
             }

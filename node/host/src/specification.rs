@@ -290,9 +290,7 @@ impl Specification {
         let done = self.attempt(
             state,
             turn,
-            |module, call, context| {
-                invoke::migrate(module, call, fuel, context, from_schema, step)
-            },
+            |module, call, context| invoke::migrate(module, call, fuel, context, from_schema, step),
             judge_progress,
         )?;
         Ok(match done {

@@ -152,10 +152,25 @@ pub struct ReplayedLog {
 
 /// Commands of one machine that are run together, or something told to it.
 enum Step {
-    Apply { machine: String, given: Vec<Given> },
-    Wake { machine: String, position: usize },
-    Done { machine: String, id: u64, outcome: Outcome, position: usize },
-    Perform { machine: String, id: u64, position: usize },
+    Apply {
+        machine: String,
+        given: Vec<Given>,
+    },
+    Wake {
+        machine: String,
+        position: usize,
+    },
+    Done {
+        machine: String,
+        id: u64,
+        outcome: Outcome,
+        position: usize,
+    },
+    Perform {
+        machine: String,
+        id: u64,
+        position: usize,
+    },
     /// Nothing that comes after is planned before this is done.
     Change(Given),
 }

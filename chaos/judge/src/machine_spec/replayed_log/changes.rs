@@ -336,7 +336,9 @@ impl ReplayedLog {
             let (any_version, keep_copy, limits) = (true, false, &Vec::new());
             return self.upgrade(&Upgrade { name, to, any_version, keep_copy, limits }, at);
         }
-        let Some(before) = machine.runs.copy.clone() else { return Ok(refused(HostCode::Conflict)) };
+        let Some(before) = machine.runs.copy.clone() else {
+            return Ok(refused(HostCode::Conflict));
+        };
         if let Some(code) = at.unusable {
             return Ok(refused(code));
         }

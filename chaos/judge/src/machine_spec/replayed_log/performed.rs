@@ -30,24 +30,25 @@ impl ReplayedLog {
             entry.outcomes[position] = Some(Ok(Vec::new()));
             return Ok(());
         };
-        let outcome = match target(&effect).filter(|(target, _)| self.machines.contains_key(*target)) {
-            None => Err(Rejection::host(HostCode::UnknownMachine)),
-            Some((target, _)) if self.machines[target].runs.is_migrating() => {
-                entry.outcomes[position] = Some(Err(Rejection::host(HostCode::Migrating)));
-                return Ok(());
-            }
-            Some((target, payload)) => match self.hand_over(entry, name, target, payload)? {
-                Some(outcome) => outcome,
-                None => {
-                    let told = entry.told(position).unwrap_or_else(|| Ok(Vec::new()));
-                    entry.outcomes[position] = Some(told);
-                    for name in [name, target] {
-                        self.machines.get_mut(name).expect("looked up before").lost = true;
-                    }
+        let outcome =
+            match target(&effect).filter(|(target, _)| self.machines.contains_key(*target)) {
+                None => Err(Rejection::host(HostCode::UnknownMachine)),
+                Some((target, _)) if self.machines[target].runs.is_migrating() => {
+                    entry.outcomes[position] = Some(Err(Rejection::host(HostCode::Migrating)));
                     return Ok(());
                 }
-            },
-        };
+                Some((target, payload)) => match self.hand_over(entry, name, target, payload)? {
+                    Some(outcome) => outcome,
+                    None => {
+                        let told = entry.told(position).unwrap_or_else(|| Ok(Vec::new()));
+                        entry.outcomes[position] = Some(told);
+                        for name in [name, target] {
+                            self.machines.get_mut(name).expect("looked up before").lost = true;
+                        }
+                        return Ok(());
+                    }
+                },
+            };
         let turn = entry.turn;
         self.advance(entry, name, &[position], |module, state| {
             module.effect_done(state, &turn, id, outcome.clone())
