@@ -128,7 +128,7 @@ impl Worker {
         match self.provision.provide(sha256, component).await {
             // A module that nobody can run is told to its machine by the entry that names it.
             Ok(()) | Err(CompileError::Refused(_)) => Ok(()),
-            Err(CompileError::Failed(why)) => Err(Fault::Module {
+            Err(CompileError::Failed(why) | CompileError::Exhausted(why)) => Err(Fault::Module {
                 name: short(sha256),
                 why: format!("cannot be compiled: {why}"),
             }),
@@ -210,7 +210,7 @@ pub(crate) async fn open(
 /// What the leader's duties need to know.
 pub(crate) fn report(applier: &Applier) -> ApplierReport {
     ApplierReport {
-        outbox: applier.outbox(),
+        outbox: applier.due_effects(),
         next_wake: applier.next_wake(),
         next_migration: applier.next_migration(),
         digests: applier.digests(),

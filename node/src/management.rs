@@ -22,6 +22,8 @@ use crate::rpc::{Answer, Failure, FailureKind};
 
 /// Pause before a voter that is not ready is asked again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long a voter may be out of reach, or have trouble of its own, before it is given up.
+const TROUBLE: Duration = Duration::from_secs(10);
 
 /// How a change is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +97,11 @@ impl Gateway {
         if count == readiness.len() || (manner.force && count > readiness.len() / 2) {
             return Ok(Ok(()));
         }
-        let (id, told) = readiness.iter().find(|(_, told)| !ready(told)).expect("one is not");
+        // What is wrong with the module says more than who has not answered meanwhile.
+        let unready = readiness.iter().filter(|(_, told)| !ready(told));
+        let (id, told) = unready
+            .min_by_key(|(_, told)| !matches!(told, Readiness::Refused(_)))
+            .expect("one is not ready");
         let module = short(sha256);
         match told {
             Readiness::Refused(why) => {
@@ -156,8 +162,9 @@ impl Gateway {
         sha256: Sha256Bytes,
         deadline: Instant,
     ) -> Readiness {
-        loop {
-            let told = if own {
+        let (mut trouble_since, mut told) = (None, Readiness::NotHere);
+        while Instant::now() + RETRY < deadline {
+            told = if own {
                 self.prepare(&sha256).await
             } else {
                 match self.call(voter, &PeerAsk::Prepare(sha256), deadline).await {
@@ -169,12 +176,18 @@ impl Gateway {
                     Err(error) => Readiness::Failed(error.to_string()),
                 }
             };
-            let hopeless = matches!(told, Readiness::Ready | Readiness::Refused(_));
-            if hopeless || Instant::now() + RETRY >= deadline {
-                return told;
+            let now = Instant::now();
+            let since = match told {
+                Readiness::Ready | Readiness::Refused(_) => break,
+                Readiness::NotHere => *trouble_since.insert(now),
+                Readiness::Failed(_) => *trouble_since.get_or_insert(now),
+            };
+            if now.duration_since(since) > TROUBLE {
+                break;
             }
             sleep(RETRY).await;
         }
+        told
     }
 
     /// Gets a module ready on this node.

@@ -54,8 +54,8 @@ impl Modules {
         Ok(Modules { machines: Arc::new(Machines::new(place, code)?), names })
     }
 
-    /// The same for another node in this process: what is loaded for one of them later the other does
-    /// not have.
+    /// The same for another node in this process: what is loaded for one of them later the other
+    /// does not have.
     #[must_use]
     pub fn fork(&self) -> Modules {
         Modules { machines: Arc::new(self.machines.fork()), names: self.names.clone() }

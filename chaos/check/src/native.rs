@@ -28,13 +28,16 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds and starts the program of a project's folder: `cargo run --example native`.
+    /// Builds and starts the program of a project's folder: `cargo run --example native`, or
+    /// whatever the project calls that example.
     ///
     /// # Errors
     /// When cargo cannot be started, in words.
     pub fn of_project(folder: &Path) -> Result<Program, String> {
+        let named = pgraft_build::Rust::new(folder).native().map_err(|why| why.to_string())?;
+        let example = named.as_deref().unwrap_or(EXAMPLE);
         let mut command = Command::new("cargo");
-        command.args(["run", "--quiet", "--example", EXAMPLE]).current_dir(folder);
+        command.args(["run", "--quiet", "--example", example]).current_dir(folder);
         // The folder of this program's own build, say of its tests, is none of the project's.
         command.env_remove("CARGO_TARGET_DIR");
         Program::start(command)
@@ -84,8 +87,9 @@ pub fn check(
     repeat: &str,
 ) -> Result<Part, String> {
     let function = &candidate.function;
-    let failed = |says: String| {
-        Part { repeat: Some(repeat.to_owned()), ..Part::new(NAME, Rank::Fail, says) }
+    let failed = |says: String| Part {
+        repeat: Some(repeat.to_owned()),
+        ..Part::new(NAME, Rank::Fail, says)
     };
     let begin = Turn { index: pgraft_replica::Index(0), term: 0, time_ms: 0, entropy: 0 };
     let ask = json!({ "call": "init", "turn": turn(function, &begin), "config": "" });
@@ -99,9 +103,9 @@ pub fn check(
         let ask = match &entry.what {
             What::Wake => json!({ "call": "wake", "turn": turn(function, &entry.turn) }),
             What::Commands(commands) => {
-                let sent = commands.iter().map(|command| {
-                    json!({ "principal": PRINCIPAL, "payload": hex(&command.payload) })
-                });
+                let sent = commands.iter().map(
+                    |command| json!({ "principal": PRINCIPAL, "payload": hex(&command.payload) }),
+                );
                 let sent: Vec<Value> = sent.collect();
                 json!({ "call": "apply", "turn": turn(function, &entry.turn), "commands": sent })
             }
@@ -169,7 +173,10 @@ fn differs(
     }
     let wake = state.wake_ms().unwrap_or(0);
     if told["wake_at_ms"] != wake {
-        return Some(format!("native wants to wake at {}, the module at {wake}", told["wake_at_ms"]));
+        return Some(format!(
+            "native wants to wake at {}, the module at {wake}",
+            told["wake_at_ms"]
+        ));
     }
     let rows = rows_digest(state.rows());
     (told["rows"] != rows.as_str())

@@ -27,6 +27,8 @@ pub(crate) const FUNCTION_LOCALS_MAX: u64 = 5_000;
 pub(crate) const LOCALS_MAX: u64 = 1_000_000;
 /// Blocks within each other in one function: a switch of so many cases.
 pub(crate) const FUNCTION_NESTING_MAX: u64 = 5_000;
+/// Cost of one function's frame, as `depth.rs` counts it.
+pub(crate) const FUNCTION_COST_MAX: u64 = 96 << 10;
 /// Globals of one core module.
 pub(crate) const GLOBALS_MAX: u64 = 10_000;
 /// Exports of one core module, and imports.

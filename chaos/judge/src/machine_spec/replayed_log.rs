@@ -525,7 +525,14 @@ impl ReplayedLog {
             Step::Wake { machine, position } => {
                 let wake = |module: &Specification, state: &State| module.wake(state, &turn);
                 self.note(&machine, turn, || What::Wake);
-                self.advance(entry, &machine, &[position], wake)
+                // Whether a machine has used up its share is not counted here: it sleeps on then.
+                let asleep = match &self.machines[&machine] {
+                    one if one.runs.has_share() => one.ways.clone(),
+                    _ => Vec::new(),
+                };
+                self.advance(entry, &machine, &[position], wake)?;
+                self.machines.get_mut(&machine).expect("looked up before").ways.extend(asleep);
+                Ok(())
             }
             Step::Done { machine, id, outcome, position } => {
                 self.note(&machine, turn, || What::Done);
