@@ -128,7 +128,7 @@ impl Worker {
         match self.provision.provide(sha256, component).await {
             // A module that nobody can run is told to its machine by the entry that names it.
             Ok(()) | Err(CompileError::Refused(_)) => Ok(()),
-            Err(CompileError::Failed(why)) => Err(Fault::Module {
+            Err(CompileError::Failed(why) | CompileError::Exhausted(why)) => Err(Fault::Module {
                 name: short(sha256),
                 why: format!("cannot be compiled: {why}"),
             }),

@@ -4,8 +4,9 @@
 //! A module is compiled before anything is proposed that runs it, so the applying worker finds it
 //! ready. A node that was away compiles it when it gets there, and only that node waits.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgraft_host::{CodeCache, Fault, Machines, Querier, Sha256Bytes};
 use pgraft_store::{Disk, StateReader};
@@ -22,6 +23,8 @@ pub(crate) struct Provision {
     cache: Option<CodeCache>,
     /// Two that want the same module compile it once; the machine has other things to do, too.
     compiling: tokio::sync::Mutex<()>,
+    /// What took too much to compile, so that it is not tried for each who asks.
+    exhausted: Mutex<BTreeMap<Sha256Bytes, String>>,
 }
 
 /// How ready a node is to run a module.
@@ -31,7 +34,7 @@ pub(crate) enum Readiness {
     Ready,
     /// Its bytes are not all here yet.
     NotHere,
-    /// No node can run it; why.
+    /// It cannot be run; why.
     Refused(String),
     /// This node could not get it ready; why.
     Failed(String),
@@ -50,6 +53,7 @@ impl Provision {
             disk: disk.clone(),
             cache: world.code_cache(dir),
             compiling: tokio::sync::Mutex::new(()),
+            exhausted: Mutex::default(),
         }
     }
 
@@ -70,7 +74,9 @@ impl Provision {
         };
         match self.provide(sha256, component).await {
             Ok(()) => Readiness::Ready,
-            Err(CompileError::Refused(why)) => Readiness::Refused(why),
+            Err(CompileError::Refused(why) | CompileError::Exhausted(why)) => {
+                Readiness::Refused(why)
+            }
             Err(CompileError::Failed(why)) => Readiness::Failed(why),
         }
     }
@@ -101,6 +107,9 @@ impl Provision {
         if self.load_cached(sha256, &component) {
             return Ok(());
         }
+        if let Some(why) = self.exhausted().get(sha256) {
+            return Err(CompileError::Exhausted(why.clone()));
+        }
         let component: Arc<[u8]> = component.into();
         let compiled = self.world.compile(Arc::clone(&component)).await;
         let loaded = compiled.and_then(|compiled| {
@@ -109,11 +118,22 @@ impl Provision {
             let code = pgraft_host::Code::of(&name, &component, &compiled);
             self.machines.load(&code).map_err(|fault| CompileError::Refused(chain(&fault)))
         });
-        if let Err(CompileError::Refused(why)) = &loaded {
-            tracing::warn!(module = short(sha256), why, "module refused");
-            self.machines.refuse(*sha256, why.clone());
+        if let Err(why) = &loaded {
+            tracing::warn!(module = short(sha256), %why, "module not compiled");
+        }
+        match &loaded {
+            Err(CompileError::Refused(why)) => self.machines.refuse(*sha256, why.clone()),
+            // Another machine may have managed: this is never told to the log.
+            Err(CompileError::Exhausted(why)) => {
+                self.exhausted().insert(*sha256, why.clone());
+            }
+            _ => {}
         }
         loaded
+    }
+
+    fn exhausted(&self) -> MutexGuard<'_, BTreeMap<Sha256Bytes, String>> {
+        self.exhausted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load_cached(&self, sha256: &Sha256Bytes, component: &[u8]) -> bool {
