@@ -22,6 +22,9 @@ use crate::rpc::{Answer, Failure, FailureKind};
 
 /// Pause before a voter that is not ready is asked again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often a voter may answer that it could not get ready, before that is believed: without the
+/// program that compiles it never can.
+const FAILURES_MAX: u32 = 20;
 
 /// How a change is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +159,9 @@ impl Gateway {
         sha256: Sha256Bytes,
         deadline: Instant,
     ) -> Readiness {
+        let mut failures = 0;
         loop {
+            let mut heard = true;
             let told = if own {
                 self.prepare(&sha256).await
             } else {
@@ -166,10 +171,15 @@ impl Gateway {
                     Ok(Told::Missing) => Readiness::NotHere,
                     Ok(Told::Refused(why)) => Readiness::Failed(why),
                     Ok(_) => Readiness::Failed("it answered something else".to_owned()),
-                    Err(error) => Readiness::Failed(error.to_string()),
+                    Err(error) => {
+                        heard = false;
+                        Readiness::Failed(error.to_string())
+                    }
                 }
             };
-            let hopeless = matches!(told, Readiness::Ready | Readiness::Refused(_));
+            failures += u32::from(heard && matches!(told, Readiness::Failed(_)));
+            let hopeless = matches!(told, Readiness::Ready | Readiness::Refused(_))
+                || failures == FAILURES_MAX;
             if hopeless || Instant::now() + RETRY >= deadline {
                 return told;
             }
