@@ -22,9 +22,8 @@ use crate::rpc::{Answer, Failure, FailureKind};
 
 /// Pause before a voter that is not ready is asked again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often a voter may answer that it could not get ready, before that is believed: without the
-/// program that compiles it never can.
-const FAILURES_MAX: u32 = 20;
+/// How long a voter may be out of reach, or have trouble of its own, before it is given up.
+const TROUBLE: Duration = Duration::from_secs(10);
 
 /// How a change is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +97,11 @@ impl Gateway {
         if count == readiness.len() || (manner.force && count > readiness.len() / 2) {
             return Ok(Ok(()));
         }
-        let (id, told) = readiness.iter().find(|(_, told)| !ready(told)).expect("one is not");
+        // What is wrong with the module says more than who has not answered meanwhile.
+        let unready = readiness.iter().filter(|(_, told)| !ready(told));
+        let (id, told) = unready
+            .min_by_key(|(_, told)| !matches!(told, Readiness::Refused(_)))
+            .expect("one is not ready");
         let module = short(sha256);
         match told {
             Readiness::Refused(why) => {
@@ -159,10 +162,9 @@ impl Gateway {
         sha256: Sha256Bytes,
         deadline: Instant,
     ) -> Readiness {
-        let mut failures = 0;
-        loop {
-            let mut heard = true;
-            let told = if own {
+        let (mut trouble_since, mut told) = (None, Readiness::NotHere);
+        while Instant::now() + RETRY < deadline {
+            told = if own {
                 self.prepare(&sha256).await
             } else {
                 match self.call(voter, &PeerAsk::Prepare(sha256), deadline).await {
@@ -171,20 +173,21 @@ impl Gateway {
                     Ok(Told::Missing) => Readiness::NotHere,
                     Ok(Told::Refused(why)) => Readiness::Failed(why),
                     Ok(_) => Readiness::Failed("it answered something else".to_owned()),
-                    Err(error) => {
-                        heard = false;
-                        Readiness::Failed(error.to_string())
-                    }
+                    Err(error) => Readiness::Failed(error.to_string()),
                 }
             };
-            failures += u32::from(heard && matches!(told, Readiness::Failed(_)));
-            let hopeless = matches!(told, Readiness::Ready | Readiness::Refused(_))
-                || failures == FAILURES_MAX;
-            if hopeless || Instant::now() + RETRY >= deadline {
-                return told;
+            let now = Instant::now();
+            let since = match told {
+                Readiness::Ready | Readiness::Refused(_) => break,
+                Readiness::NotHere => *trouble_since.insert(now),
+                Readiness::Failed(_) => *trouble_since.get_or_insert(now),
+            };
+            if now.duration_since(since) > TROUBLE {
+                break;
             }
             sleep(RETRY).await;
         }
+        told
     }
 
     /// Gets a module ready on this node.

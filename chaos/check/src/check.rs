@@ -11,14 +11,17 @@ use pgraft_chaos::seed::Seed;
 use crate::candidate::Candidate;
 use crate::faults::{self, Clusters, SCENARIOS};
 use crate::operations::Operations;
+use crate::project::Project;
 use crate::tally::Tally;
 use crate::{facts, orders, outcomes};
 
 /// What is asked for.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The module: a component, or a core module as the compiler leaves it.
-    pub file: PathBuf,
+    /// The module (a component, or a core module as the compiler leaves it), or the folder of a
+    /// project, which is built first.
+    #[arg(default_value = ".")]
+    pub project: PathBuf,
     /// What clients ask it, as templates [default: operations.toml beside the module].
     #[arg(long, value_name = "FILE.toml")]
     pub operations: Option<PathBuf>,
@@ -34,6 +37,9 @@ pub struct Arguments {
     /// Only these parts: facts, orders, or the name of a scenario (`pgraft-chaos list`).
     #[arg(long, value_name = "PART")]
     pub only: Vec<String>,
+    /// Runs in which a failed cluster is made small; 0: it is left as it is.
+    #[arg(long, default_value_t = 100, value_name = "RUNS")]
+    pub shrink: u64,
     /// Where the report is written [default: target/pgraft-check/NAME].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -48,21 +54,20 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool, String> {
     if arguments.seeds == 0 {
         return Err("--seeds 0: nothing would be run; 1 is the least".to_owned());
     }
-    if !arguments.file.is_file() {
-        return Err(format!("{}: there is no such file", arguments.file.display()));
-    }
-    let operations = Operations::of(&arguments.file, arguments.operations.as_deref())?;
-    let candidate = Candidate::read(&arguments.file, operations.machine())?;
+    let told = |why: std::io::Error| format!("standard output: {why}");
+    let mut tally = Tally::new(out);
+    let project = Project::of(&arguments.project, &mut |line| drop(tally.say(line)))?;
+    let named = arguments.operations.clone().or_else(|| project.operations());
+    let operations = Operations::of(&project.module, named.as_deref())?;
+    let candidate = Candidate::read(&project.module, operations.machine())?;
     let seed = arguments.seed.unwrap_or_else(Seed::fresh);
     let usual = || Path::new("target/pgraft-check").join(operations.machine());
     let folder = arguments.out.clone().unwrap_or_else(usual);
     fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let again = again(arguments, &operations);
-    let told = |why: std::io::Error| format!("standard output: {why}");
-    let mut tally = Tally::new(out);
+    let again = again(&project, &operations);
     let head = format!(
         "{} as machine {}, asked what {} says, seed {seed}",
-        arguments.file.display(),
+        project.module.display(),
         operations.machine(),
         operations.path.display()
     );
@@ -81,7 +86,8 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool, String> {
     if !parts.scenarios.is_empty() {
         let mut clusters = Clusters::new(&candidate, &operations, &folder, &again)?;
         let scenarios: Vec<&str> = parts.scenarios.iter().map(String::as_str).collect();
-        let limits = faults::Limits { seed, seeds: arguments.seeds, time };
+        let Arguments { seeds, shrink, .. } = *arguments;
+        let limits = faults::Limits { seed, seeds, time, shrink };
         clusters.check(&scenarios, limits, &mut tally)?;
         if !clusters.outcomes.is_empty() {
             tally.add(clusters.outcomes.part()).map_err(told)?;
@@ -98,10 +104,10 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool, String> {
 }
 
 /// The command that checks the module again, as far as the seed.
-fn again(arguments: &Arguments, operations: &Operations) -> String {
+fn again(project: &Project, operations: &Operations) -> String {
     format!(
         "pgraft-check check {} --operations {}",
-        arguments.file.display(),
+        project.module.display(),
         operations.path.display()
     )
 }

@@ -35,9 +35,6 @@ pub const SCENARIOS: [&str; 9] = [
     "noisy-network",
 ];
 
-/// Runs in which a failure is made small.
-const SHRINK_RUNS: u64 = 100;
-
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -47,6 +44,8 @@ pub struct Limits {
     pub seeds: u64,
     /// No new run begins after it; each scenario is run once at least.
     pub time: Duration,
+    /// Runs in which a failure is made small; 0: it is left as it is.
+    pub shrink: u64,
 }
 
 /// Clusters that run one module.
@@ -147,8 +146,10 @@ impl<'a> Clusters<'a> {
                 let mut told = |runs: u64| {
                     ticker.tell(&format!("{}: making it small, run {runs}", scenario.name));
                 };
-                let smallest =
-                    self.suite.shrink(scenario, (&case, &trial), SHRINK_RUNS, &mut told)?;
+                let smallest = match limits.shrink {
+                    0 => None,
+                    most => self.suite.shrink(scenario, (&case, &trial), most, &mut told)?,
+                };
                 ticker.end();
                 return self.failed(seed, &trial, smallest.as_ref(), again);
             }

@@ -30,17 +30,13 @@ pub fn check(candidate: &Candidate, log: &Log, repeat: &str) -> Result<Vec<Part>
     let machines = Arc::clone(&candidate.machines);
     let hosts = Hosts::on(machines, module, (&other, OTHER), b"").map_err(|why| why.to_string())?;
     let (told, rows) = (log.told(), log.last().rows_digest());
-    let part = |(way, name, says): (Way, &str, &str)| {
-        match hosts.compare_with(way, &told, rows) {
-            Ok(_) => {
-                let (commands, bytes) = (grouped(log.commands()), grouped(log.last().size() as usize));
-                let says = format!("{says}: {commands} outcomes and {bytes} bytes of rows equal");
-                Part::pass(name, says)
-            }
-            Err(why) => {
-                Part { repeat: Some(repeat.to_owned()), ..Part::new(name, Rank::Fail, why) }
-            }
+    let part = |(way, name, says): (Way, &str, &str)| match hosts.compare_with(way, &told, rows) {
+        Ok(_) => {
+            let (commands, bytes) = (grouped(log.commands()), grouped(log.last().size() as usize));
+            let says = format!("{says}: {commands} outcomes and {bytes} bytes of rows equal");
+            Part::pass(name, says)
         }
+        Err(why) => Part { repeat: Some(repeat.to_owned()), ..Part::new(name, Rank::Fail, why) },
     };
     let ways = [
         (

@@ -5,11 +5,14 @@ use pgraft_chaos::seed::{Chance, Seed};
 use pgraft_chaos::workload::{Custom, Operation, Workload};
 use pgraft_host::{Command, Fault, Outcome, Request, State, Turn};
 use pgraft_judge::history::Call;
+use pgraft_judge::machine_spec::reply;
 use pgraft_model::machine::hosts::Told;
 use pgraft_replica::Index;
 
 use crate::candidate::Candidate;
 use crate::operations::Operations;
+use crate::outcomes::Outcomes;
+use crate::tally::Part;
 
 /// Commands of one entry.
 const BATCH_MAX: u64 = 8;
@@ -70,10 +73,8 @@ impl Log {
     ) -> Result<Log, Fault> {
         let function = &candidate.function;
         let initial = function.initial(b"", 0)?;
-        let mut author = Author {
-            chance: seed.stream("test"),
-            templates: operations.templates.clone(),
-        };
+        let mut author =
+            Author { chance: seed.stream("test"), templates: operations.templates.clone() };
         let (mut state, mut time_ms, mut entries) = (initial.clone(), 0, Vec::new());
         for index in 1..=count {
             time_ms += author.chance.scaled(1, STEP_MS_MAX);
@@ -102,6 +103,21 @@ impl Log {
             entries.push(Entry { turn, what, outcomes, events, state: state.clone(), answers });
         }
         Ok(Log { machine: function.name().to_owned(), initial, entries })
+    }
+
+    /// What the machine said in it.
+    pub fn outcomes(&self) -> Part {
+        let mut outcomes = Outcomes::default();
+        for entry in &self.entries {
+            if let What::Commands(commands) = &entry.what {
+                let pairs = commands.iter().zip(&entry.outcomes);
+                pairs.for_each(|(command, outcome)| outcomes.note(&command.says, &reply(outcome)));
+            }
+            for (query, answer) in &entry.answers {
+                outcomes.note(&query.says, &reply(answer));
+            }
+        }
+        outcomes.part()
     }
 
     /// The log as hosts take it.

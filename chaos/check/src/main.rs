@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pgraft_check::check;
+use pgraft_check::{check, fresh, project, test};
 
 /// Makes, builds, tests and checks replicated state machines.
 ///
@@ -20,6 +20,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Makes the folder of a project with a small machine that works.
+    New(fresh::Arguments),
+    /// Builds the module of a project.
+    Build(project::Arguments),
+    /// Tests a machine: the module, other hosts and the native program agree on drawn commands.
+    Test(test::Arguments),
     /// Checks a module: every order of a few commands, and clusters under faults, judged by itself.
     Check(check::Arguments),
 }
@@ -27,6 +33,9 @@ enum Command {
 fn main() -> ExitCode {
     let mut out = io::stdout();
     let passed = match Arguments::parse().command {
+        Command::New(arguments) => fresh::run(&arguments, &mut out),
+        Command::Build(arguments) => project::run(&arguments, &mut out),
+        Command::Test(arguments) => test::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
     };
     match passed {

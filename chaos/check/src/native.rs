@@ -84,8 +84,9 @@ pub fn check(
     repeat: &str,
 ) -> Result<Part, String> {
     let function = &candidate.function;
-    let failed = |says: String| {
-        Part { repeat: Some(repeat.to_owned()), ..Part::new(NAME, Rank::Fail, says) }
+    let failed = |says: String| Part {
+        repeat: Some(repeat.to_owned()),
+        ..Part::new(NAME, Rank::Fail, says)
     };
     let begin = Turn { index: pgraft_replica::Index(0), term: 0, time_ms: 0, entropy: 0 };
     let ask = json!({ "call": "init", "turn": turn(function, &begin), "config": "" });
@@ -99,9 +100,9 @@ pub fn check(
         let ask = match &entry.what {
             What::Wake => json!({ "call": "wake", "turn": turn(function, &entry.turn) }),
             What::Commands(commands) => {
-                let sent = commands.iter().map(|command| {
-                    json!({ "principal": PRINCIPAL, "payload": hex(&command.payload) })
-                });
+                let sent = commands.iter().map(
+                    |command| json!({ "principal": PRINCIPAL, "payload": hex(&command.payload) }),
+                );
                 let sent: Vec<Value> = sent.collect();
                 json!({ "call": "apply", "turn": turn(function, &entry.turn), "commands": sent })
             }
@@ -169,7 +170,10 @@ fn differs(
     }
     let wake = state.wake_ms().unwrap_or(0);
     if told["wake_at_ms"] != wake {
-        return Some(format!("native wants to wake at {}, the module at {wake}", told["wake_at_ms"]));
+        return Some(format!(
+            "native wants to wake at {}, the module at {wake}",
+            told["wake_at_ms"]
+        ));
     }
     let rows = rows_digest(state.rows());
     (told["rows"] != rows.as_str())

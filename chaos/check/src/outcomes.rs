@@ -43,15 +43,20 @@ impl Outcomes {
                 }
                 What::Ok(done) => {
                     let Some(says) = asked.remove(&done.op) else { continue };
-                    match &done.reply {
-                        Reply::Accepted(_) => self.accepted += 1,
-                        Reply::Rejected { code, message } => {
-                            let first = || (0, message.clone(), says.to_owned());
-                            self.refused.entry(*code).or_insert_with(first).0 += 1;
-                        }
-                    }
+                    self.note(says, &done.reply);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Adds one answer; `says`: what was asked, for people.
+    pub fn note(&mut self, says: &str, reply: &Reply) {
+        match reply {
+            Reply::Accepted(_) => self.accepted += 1,
+            Reply::Rejected { code, message } => {
+                let first = || (0, message.clone(), says.to_owned());
+                self.refused.entry(*code).or_insert_with(first).0 += 1;
             }
         }
     }

@@ -7,9 +7,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wasmtime::{Config, Engine, OptLevel, Result, format_err};
+use wasmtime::{Config, Engine, Error, OptLevel, Result, format_err};
 
 use crate::depth::limited;
+use crate::frames::in_proportion;
 use crate::survey::survey;
 use crate::{Options, Place, config};
 
@@ -66,15 +67,16 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>> {
 /// # Errors
 /// When `component` is not a valid component for this engine.
 pub fn precompile(component: &[u8]) -> Result<Vec<u8>> {
-    precompile_for(component, &target())
+    compile(component, &target(), Options::default(), false)
 }
 
-/// [`precompile`] for another machine, named as cargo names it (`aarch64-unknown-linux-gnu`).
+/// [`precompile`] of a module that comes with the program, for another machine, named as cargo
+/// names it (`aarch64-unknown-linux-gnu`).
 ///
 /// # Errors
 /// When the target is unknown to the linked compiler, or as [`precompile`].
 pub fn precompile_for(component: &[u8], target: &str) -> Result<Vec<u8>> {
-    compile(component, target, Options::default())
+    compile(component, target, Options::default(), true)
 }
 
 /// [`precompile`] with other [`Options`]: for tests that compare engines.
@@ -82,19 +84,35 @@ pub fn precompile_for(component: &[u8], target: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`precompile`].
 pub fn precompile_with(component: &[u8], options: Options) -> Result<Vec<u8>> {
-    compile(component, &target(), options)
+    compile(component, &target(), options, false)
 }
 
-fn compile(component: &[u8], target: &str, options: Options) -> Result<Vec<u8>> {
-    let surveyed = survey(component).map_err(|why| format_err!("{why}"))?;
-    let component = limited(component, &surveyed).map_err(|why| format_err!("{why}"))?;
+fn compile(component: &[u8], target: &str, options: Options, ours: bool) -> Result<Vec<u8>> {
+    let surveyed = survey(component).map_err(Error::msg)?;
+    let limited = limited(component, &surveyed).map_err(Error::msg)?;
+    let fit = |code: &[u8]| in_proportion(code, &surveyed).map_err(Error::msg);
+    if options.optimised {
+        let code = translate(&limited, target, options)?;
+        // What comes with the program was not written to trick it.
+        if fit(&code)?.unwrap_or(ours) {
+            return Ok(code);
+        }
+    }
+    let code = translate(&limited, target, Options { optimised: false, ..options })?;
+    match fit(&code)? {
+        Some(true) | None => Ok(code),
+        Some(false) => Err(format_err!("a function of it takes more stack than its values need")),
+    }
+}
+
+fn translate(component: &[u8], target: &str, options: Options) -> Result<Vec<u8>> {
     // The allocator is a run-time matter: no address space for a compiler.
     let mut config = config(Place::Program, Options { pooled: false, ..options });
     // Naming the target switches the detection of this CPU's extensions off.
     config.target(target)?;
     let engine = Engine::new(&config)?;
     // Odd input has made wasmtime's translator panic (WASM.md 1); that is a refusal as well.
-    catch_unwind(AssertUnwindSafe(|| engine.precompile_component(&component)))
+    catch_unwind(AssertUnwindSafe(|| engine.precompile_component(component)))
         .unwrap_or_else(|_| Err(format_err!("the compiler panicked on this component")))
 }
 

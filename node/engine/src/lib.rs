@@ -15,6 +15,8 @@ mod interface;
 mod compile;
 #[cfg(feature = "compiler")]
 mod depth;
+#[cfg(feature = "compiler")]
+mod frames;
 pub mod helper;
 #[cfg(feature = "compiler")]
 mod inspect;
@@ -37,12 +39,12 @@ pub use interface::{PACKAGE, VERSION, bare, spoken};
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Largest table of a guest, in elements.
 pub const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// Native stack a guest may use, in bytes; threads that call guests have at least twice it. What
-/// [`DEPTH_COST_MAX`] allows fits in a half.
+/// Native stack a guest may use, in bytes; threads that call guests have at least twice it. Room for
+/// all that [`DEPTH_COST_MAX`] allows, so that running out of it is never seen.
 pub const STACK_BYTES_MAX: usize = 4 << 20;
 /// Stack that the functions of a guest may take together, as `depth.rs` counts it: at least 64 for
 /// each, and 8 for each value in it.
-pub const DEPTH_COST_MAX: u32 = 2 << 20;
+pub const DEPTH_COST_MAX: u32 = 7 << 18;
 /// What a table says when a guest asks to let it grow because it recursed too deep: it was made to
 /// hold no more elements than these, so no guest asks that for another reason.
 pub const TOO_DEEP_TABLE_MAX: usize = 0;

@@ -13,8 +13,8 @@ use wasmparser::{
 
 use crate::limits::{
     COMPONENT_BYTES_MAX, COMPONENT_ITEMS_MAX, CORE_INSTANCES_MAX, CORE_MODULES_MAX, EXPORTS_MAX,
-    FUNCTION_BYTES_MAX, FUNCTION_LOCALS_MAX, FUNCTION_NESTING_MAX, FUNCTIONS_MAX, GLOBALS_MAX,
-    LOCALS_MAX, MEMORIES_MAX, SEGMENTS_MAX, TABLES_MAX, TYPES_MAX,
+    FUNCTION_BYTES_MAX, FUNCTION_COST_MAX, FUNCTION_LOCALS_MAX, FUNCTION_NESTING_MAX,
+    FUNCTIONS_MAX, GLOBALS_MAX, LOCALS_MAX, MEMORIES_MAX, SEGMENTS_MAX, TABLES_MAX, TYPES_MAX,
 };
 use crate::{MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 
@@ -73,7 +73,8 @@ pub(crate) struct CoreModule {
 /// A function with a body.
 #[derive(Debug)]
 pub(crate) struct Function {
-    /// What a call of it costs of the stack, at most: each value it may hold at once has a slot.
+    /// What a call of it costs of the stack, at most: a slot for each value it may hold at once,
+    /// and for those that it passes to another and gets back.
     pub(crate) cost: u32,
     /// Whether it can call another, and so be in the middle of a recursion.
     pub(crate) calls: bool,
@@ -320,7 +321,7 @@ impl Walk {
         }
         let locals = u64::from(validator.len_locals());
         at_most("locals of one function", locals, FUNCTION_LOCALS_MAX)?;
-        let (mut height, mut calls) = (0, false);
+        let (mut height, mut passed, mut calls) = (0, 0, false);
         let operators = body.get_operators_reader().map_err(words)?;
         for operator in operators.into_iter_with_offsets() {
             let (operator, offset) = operator.map_err(words)?;
@@ -332,7 +333,22 @@ impl Walk {
                 u64::from(validator.control_stack_height()),
                 FUNCTION_NESTING_MAX,
             )?;
-            let is_call = matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. });
+            let callee = match operator {
+                Operator::Call { function_index } => {
+                    let resources = validator.resources();
+                    let id = resources.type_id_of_function(function_index);
+                    id.map(|id| resources.sub_type_at_id(id))
+                }
+                Operator::CallIndirect { type_index, .. } => {
+                    validator.resources().sub_type_at(type_index)
+                }
+                _ => None,
+            };
+            if let Some(callee) = callee {
+                let callee = callee.unwrap_func();
+                passed = passed.max(callee.params().len() + callee.results().len());
+            }
+            let is_call = callee.is_some();
             calls |= is_call;
             // Only a call puts more than one new value there.
             let new = if is_call { now } else { now.min(1) };
@@ -342,8 +358,9 @@ impl Walk {
         }
         self.allocations = validator.into_allocations();
         let value_cost = if wide { VECTOR_COST } else { VALUE_COST };
-        let cost = FRAME_COST + (locals + u64::from(height)) * value_cost;
-        let cost = u32::try_from(cost).expect("locals and bytes of a function are bounded");
+        let cost = FRAME_COST + (locals + u64::from(height) + passed as u64) * value_cost;
+        at_most("bytes of stack for one function", cost, FUNCTION_COST_MAX)?;
+        let cost = u32::try_from(cost).expect("it is below the limit");
         self.module().functions.push(Function { cost, calls, results });
         Ok(())
     }

@@ -78,7 +78,8 @@ pub(crate) fn list(
     limit: u32,
 ) -> Result<Vec<KeptEvent>, Fault> {
     let start = since.to_be_bytes();
-    let page = state.scan(keyspace(machine), &start, &[], limit, PAGE_BYTES_MAX / 2, false, false)?;
+    let page =
+        state.scan(keyspace(machine), &start, &[], limit, PAGE_BYTES_MAX / 2, false, false)?;
     rows::of_page(&page)?.into_iter().map(|(key, row)| decode(&key, &row)).collect()
 }
 

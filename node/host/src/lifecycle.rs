@@ -150,19 +150,7 @@ impl Applier {
     /// Whether a machine may be created under this name.
     pub(crate) fn check_new_name(&self, name: &str) -> Result<(), Rejection> {
         let registry = &self.rows.registry;
-        if !is_name(name) {
-            let text = format!(
-                "{name:?} is no name for a machine: a lower-case letter, then up to {} lower-case \
-                 letters, digits, _ and -; not {MACHINES:?}",
-                NAME_BYTES_MAX - 1
-            );
-            return Err(Rejection::says(HostCode::Conflict, text));
-        }
-        if let Some(id) = registry.id_of(name) {
-            let runs = hex(&registry.known_ref(id).row.sha256);
-            let text = format!("there is a machine {name:?} already, which runs module {runs}");
-            return Err(Rejection::says(HostCode::Conflict, text));
-        }
+        check_name(name, registry.id_of(name).map(|id| &registry.known_ref(id).row))?;
         if registry.count() >= MACHINES_MAX {
             let text = format!("there are {MACHINES_MAX} machines already, the most there may be");
             return Err(Rejection::says(HostCode::Quota, text));
@@ -397,6 +385,24 @@ pub(crate) fn new_row(
 fn sign(row: &mut Registration, now: &Now<'_>) {
     (row.changed_at, row.changed_ms) = (now.turn.index, now.turn.time_ms);
     now.by.clone_into(&mut row.changed_by);
+}
+
+/// Whether a new machine may have this name; `taken` by the machine that has it.
+pub(crate) fn check_name(name: &str, taken: Option<&Registration>) -> Result<(), Rejection> {
+    if !is_name(name) {
+        return Err(conflict(&format!(
+            "{name:?} is no name for a machine: a lower-case letter, then up to {} lower-case \
+             letters, digits, _ and -; not {MACHINES:?}",
+            NAME_BYTES_MAX - 1
+        )));
+    }
+    match taken {
+        None => Ok(()),
+        Some(row) => Err(conflict(&format!(
+            "there is a machine {name:?} already, which runs module {}",
+            hex(&row.sha256)
+        ))),
+    }
 }
 
 /// Whether a machine may be called so.

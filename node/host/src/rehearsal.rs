@@ -13,7 +13,7 @@ use crate::change::{Change, Sha256Bytes};
 use crate::fault::Fault;
 use crate::interface::{Context, GuestError, Manifest, Progress};
 use crate::invoke::{self, Ended};
-use crate::lifecycle::{conflict, expected, is_name, limited, reads, rises};
+use crate::lifecycle::{check_name, conflict, expected, limited, reads, rises};
 use crate::limits::{Limits, MIGRATION_COMMANDS};
 use crate::machines::Module;
 use crate::overlay::Overlay;
@@ -93,9 +93,7 @@ impl Querier {
         row: Option<Registration>,
     ) -> Result<Option<(Arc<Module>, Registration, Play<'a>)>, Rejection> {
         if let Change::Install { sha256, config, limits, .. } = change {
-            let free = is_name(name) && row.is_none();
-            free.then_some(())
-                .ok_or_else(|| conflict(&format!("{name:?} cannot be a new name")))?;
+            check_name(name, row.as_ref())?;
             let limits = limited(Limits::INSTALLED, limits)?;
             let module = self.module(sha256)?;
             let row = Registration::new(0, module.schema(), limits);

@@ -112,34 +112,44 @@ impl Rust {
     }
 
     fn package(&self) -> Result<Package, Error> {
-        let mut cargo = self.cargo("metadata");
-        cargo.args(["--format-version", "1", "--filter-platform", TARGET]);
-        let said = run("cargo", cargo)?.stdout;
-        let metadata: Value = serde_json::from_slice(&said)
-            .map_err(|why| self.wrong(format!("cargo metadata said no JSON: {why}")))?;
-        let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
-        let folder = |package: &Value| -> Option<PathBuf> {
-            Some(Path::new(package["manifest_path"].as_str()?).parent()?.to_owned())
-        };
-        let own = packages
-            .iter()
-            .find(|package| folder(package).as_ref() == Some(&self.project))
+        let metadata = self.metadata(&self.project)?;
+        let own = package_in(&metadata, &self.project)
             .ok_or_else(|| self.wrong("its Cargo.toml has no package".to_owned()))?;
         let name = own["name"].as_str().unwrap_or_default().to_owned();
-        let mut targets = own["targets"].as_array().into_iter().flatten();
-        if !targets.any(|target| listed(&target["crate_types"], "cdylib")) {
+        if !items(&own["targets"]).any(|target| listed(&target["crate_types"], "cdylib")) {
             let why = format!("{name} has no module: add `crate-type = [\"cdylib\", \"rlib\"]`");
             return Err(self.wrong(format!("{why} under [lib] in Cargo.toml")));
         }
-        let workspace =
-            metadata["workspace_root"].as_str().map_or(self.project.clone(), Into::into);
-        let others = packages
-            .iter()
-            .filter(|package| package["source"].is_null())
-            .filter_map(|package| Some((package["name"].as_str()?.to_owned(), folder(package)?)))
-            .filter(|(_, folder)| !folder.starts_with(&workspace))
-            .collect();
+        let root = metadata["workspace_root"].as_str();
+        let workspace = root.map_or_else(|| self.project.clone(), PathBuf::from);
+        let mut others: Vec<(String, PathBuf)> = Vec::new();
+        let mut unread = vec![own.clone()];
+        while let Some(package) = unread.pop() {
+            for dependency in items(&package["dependencies"]) {
+                let (Some(name), Some(folder)) =
+                    (dependency["name"].as_str(), dependency["path"].as_str().map(PathBuf::from))
+                else {
+                    continue;
+                };
+                if others.iter().any(|(_, known)| *known == folder) {
+                    continue;
+                }
+                let theirs = self.metadata(&folder)?;
+                unread.extend(package_in(&theirs, &folder).cloned());
+                others.push((name.to_owned(), folder));
+            }
+        }
+        others.retain(|(_, folder)| !folder.starts_with(&workspace));
         Ok(Package { name, workspace, others })
+    }
+
+    /// What cargo knows of the packages in the workspace of `folder`, without asking a registry.
+    fn metadata(&self, folder: &Path) -> Result<Value, Error> {
+        let mut cargo = self.cargo("metadata");
+        cargo.args(["--format-version", "1", "--no-deps"]).current_dir(folder);
+        let said = run("cargo", cargo)?.stdout;
+        serde_json::from_slice(&said)
+            .map_err(|why| self.wrong(format!("cargo metadata said no JSON: {why}")))
     }
 
     fn wrong(&self, why: String) -> Error {
@@ -147,8 +157,18 @@ impl Rust {
     }
 }
 
+fn package_in<'a>(metadata: &'a Value, folder: &Path) -> Option<&'a Value> {
+    let manifest = folder.join("Cargo.toml");
+    items(&metadata["packages"])
+        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
 fn listed(list: &Value, wanted: &str) -> bool {
-    list.as_array().is_some_and(|list| list.iter().any(|item| item.as_str() == Some(wanted)))
+    items(list).any(|item| item.as_str() == Some(wanted))
 }
 
 /// The module among cargo's messages about the project.

@@ -17,7 +17,7 @@ use crate::history::Reply;
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Keys that commands name.
+    /// Keys that commands and queries name.
     pub keys: usize,
     /// Answers to commands.
     pub commands: u64,
@@ -96,6 +96,7 @@ pub fn claim(
     let mut asked: BTreeMap<Vec<u8>, Vec<(u64, &[u8])>> = BTreeMap::new();
     for (index, payload) in queries {
         if let Some(key) = module.query_key(payload)? {
+            all.insert(key.clone());
             asked.entry(key).or_default().push((*index, payload));
         }
     }

@@ -1,6 +1,7 @@
 //! Replayed logs against a real host, and searches with the real module.
 
 mod author;
+mod promises;
 mod replay;
 mod search;
 

@@ -46,6 +46,17 @@ fn code_for_another_engine_is_refused() {
     load(module.code()).unwrap_err();
 }
 
+/// The compiler keeps optimised code only when its frames are in proportion to the count of the
+/// stack. Ours must be.
+#[test]
+fn our_modules_stay_optimised() {
+    let slow = Options { optimised: false, ..Options::default() };
+    for (name, component) in super::rig::components() {
+        let optimised = pgraft_engine::precompile(&component).unwrap();
+        assert!(optimised != Compiled::new(name, component, slow).compiled, "{name}");
+    }
+}
+
 #[test]
 fn a_foreign_import_is_refused() {
     let component = wat::parse_str(

@@ -15,6 +15,8 @@
 //! | `!half` | writes the row `half`, then rejects itself |
 //! | `!fill` | writes rows of 1 MiB for ever: quota, or out of fuel |
 //! | `!deep` | recurses for ever: stack overflow |
+//! | `!break` | writes a row that the invariant forbids |
+//! | `!peek` | says that it touches a key of its own, and tells how many names there are |
 //! | `!write` (query) | writes, which a query may not |
 
 use std::hint::black_box;
@@ -33,6 +35,9 @@ pub const EMPTY_NAME: u32 = 100;
 /// Rejection of `!half`.
 pub const HALF_DONE: u32 = 101;
 
+/// The row of `!break`.
+const BROKEN: &[u8] = b"!broken";
+
 /// The machine.
 pub struct Counter;
 
@@ -41,6 +46,7 @@ impl Machine for Counter {
     const VERSION: &'static str = if cfg!(feature = "v1") { "0.1.0" } else { "0.2.0" };
     const SCHEMA: u32 = if cfg!(feature = "v1") { 1 } else { 2 };
     const MIGRATES_FROM: u32 = 1;
+    const KEYED: bool = true;
 
     fn apply(ctx: &Context, command: &Command) -> Result<Vec<u8>> {
         let name = &command.payload;
@@ -54,6 +60,11 @@ impl Machine for Counter {
                 return Err(Error::new(HALF_DONE, "undone by mark and rollback-to"));
             }
             b"!fill" => fill(),
+            b"!break" => {
+                storage::put(BROKEN, b"1");
+                return Ok(Vec::new());
+            }
+            b"!peek" => return Ok(storage::count(b"", b"", u32::MAX).to_le_bytes().to_vec()),
             b"!deep" => return Ok(deep(0).to_le_bytes().to_vec()),
             _ => {}
         }
@@ -70,6 +81,21 @@ impl Machine for Counter {
             storage::put(b"written", b"by a query");
         }
         Ok(read(name).to_le_bytes().into())
+    }
+
+    fn command_key(name: &[u8]) -> Option<Vec<u8>> {
+        Some(name.to_vec())
+    }
+
+    fn query_key(name: &[u8]) -> Option<Vec<u8>> {
+        Some(name.to_vec())
+    }
+
+    fn invariant(_ctx: &Context) -> core::result::Result<(), String> {
+        match storage::get(BROKEN) {
+            Some(_) => Err("somebody sent !break".to_owned()),
+            None => Ok(()),
+        }
     }
 
     #[cfg(not(feature = "v1"))]
