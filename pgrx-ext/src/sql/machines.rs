@@ -361,8 +361,12 @@ fn hash_of(hex: &str) -> Option<Sha256Bytes> {
     bytes.try_into().ok()
 }
 
-/// A machine's time as PostgreSQL's; `None` for one that no calendar has.
+/// A machine's time as PostgreSQL's; `None` for one that no calendar has, and for 0: a built-in
+/// machine that nobody has changed yet.
 fn time_of(ms: i64) -> Option<TimestampWithTimeZone> {
+    if ms == 0 {
+        return None;
+    }
     let us = ms.checked_sub(EPOCH_MS)?.checked_mul(1000)?;
     TimestampWithTimeZone::try_from(us).ok()
 }
