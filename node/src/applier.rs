@@ -210,7 +210,7 @@ pub(crate) async fn open(
 /// What the leader's duties need to know.
 pub(crate) fn report(applier: &Applier) -> ApplierReport {
     ApplierReport {
-        outbox: applier.outbox(),
+        outbox: applier.due_effects(),
         next_wake: applier.next_wake(),
         next_migration: applier.next_migration(),
         digests: applier.digests(),

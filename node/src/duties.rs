@@ -18,8 +18,6 @@ pub(crate) const MEMBERSHIP: &str = "membership";
 const IMPOSSIBLE: u32 = 1;
 /// Entries between two digest checks.
 const DIGEST_EVERY_ENTRIES: u64 = 4096;
-/// Commands of machines for each other that are proposed at once.
-const PERFORMED_AT_ONCE: usize = 64;
 
 /// Something the leader should propose now.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +84,7 @@ fn performance(report: &ApplierReport) -> Option<Duty> {
     let commands = report.outbox.iter().filter(|effect| effect.kind == "command");
     let perform =
         |effect: &Effect| Command::Perform { machine: effect.machine_name.clone(), id: effect.id };
-    let perform: Vec<Command> = commands.take(PERFORMED_AT_ONCE).map(perform).collect();
+    let perform: Vec<Command> = commands.map(perform).collect();
     (!perform.is_empty()).then_some(Duty::Propose(perform))
 }
 

@@ -28,13 +28,16 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds and starts the program of a project's folder: `cargo run --example native`.
+    /// Builds and starts the program of a project's folder: `cargo run --example native`, or
+    /// whatever the project calls that example.
     ///
     /// # Errors
     /// When cargo cannot be started, in words.
     pub fn of_project(folder: &Path) -> Result<Program, String> {
+        let named = pgraft_build::Rust::new(folder).native().map_err(|why| why.to_string())?;
+        let example = named.as_deref().unwrap_or(EXAMPLE);
         let mut command = Command::new("cargo");
-        command.args(["run", "--quiet", "--example", EXAMPLE]).current_dir(folder);
+        command.args(["run", "--quiet", "--example", example]).current_dir(folder);
         // The folder of this program's own build, say of its tests, is none of the project's.
         command.env_remove("CARGO_TARGET_DIR");
         Program::start(command)

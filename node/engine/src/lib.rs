@@ -39,8 +39,8 @@ pub use interface::{PACKAGE, VERSION, bare, spoken};
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Largest table of a guest, in elements.
 pub const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// Native stack a guest may use, in bytes; threads that call guests have at least twice it. Room for
-/// all that [`DEPTH_COST_MAX`] allows, so that running out of it is never seen.
+/// Native stack a guest may use, in bytes; threads that call guests have at least twice it. It has
+/// room for all that [`DEPTH_COST_MAX`] allows, so that running out of it is never seen.
 pub const STACK_BYTES_MAX: usize = 4 << 20;
 /// Stack that the functions of a guest may take together, as `depth.rs` counts it: at least 64 for
 /// each, and 8 for each value in it.

@@ -156,9 +156,15 @@ impl Applier {
         self.state.as_ref().expect("the store is away only during a call").meta()
     }
 
-    /// Effects that wait for the leader.
+    /// All effects that wait.
     pub fn outbox(&self) -> Vec<Effect> {
         self.rows.outbox.list(&self.rows.registry)
+    }
+
+    /// Effects that wait for the leader: configuration changes, and of each machine's commands for
+    /// others the first ones, without their payloads.
+    pub fn due_effects(&self) -> Vec<Effect> {
+        self.rows.outbox.due(&self.rows.registry)
     }
 
     /// The machine that wants to be woken first, and when, in Unix milliseconds.
@@ -301,7 +307,8 @@ impl Applier {
         let mut commands = &body.commands[..];
         while !commands.is_empty() {
             let state = self.state.as_ref().expect("no call is going on");
-            let plan = Plan::new(commands, turn, &mut self.rows, state)?;
+            let before = applied.outcomes.len();
+            let plan = Plan::new(commands, before, turn, &mut self.rows, state)?;
             commands = &commands[plan.outcomes.len()..];
             let outcomes = self.carry_out(plan, turn, &mut applied.events)?;
             applied.outcomes.extend(outcomes);
@@ -391,7 +398,11 @@ impl Applier {
         events: &mut Vec<Event>,
     ) -> Result<Outcome, Fault> {
         let due = self.rows.wakes.due(machine, turn.time_ms);
-        if !due || self.rows.registry.is_migrating(machine) {
+        let registry = &self.rows.registry;
+        // Who is between two schemas, or used up its share, is woken later.
+        let may =
+            !registry.is_migrating(machine) && registry.known_ref(machine).may_run(turn.time_ms);
+        if !due || !may {
             return Ok(Ok(Vec::new()));
         }
         // Cleared first and for good: a machine whose reaction fails is not woken for ever.

@@ -150,7 +150,7 @@ impl Applier {
         let settled = settle(&mut call, returned, self.rows.outbox.count(id), judge);
         let Tables::Writer(store) = call.tables else { unreachable!("it went in as the writer") };
         self.state = Some(store);
-        self.rows.registry.known(id).charge(call.fuel_used);
+        self.rows.registry.known(id).charge(call.fuel_used, turn.time_ms);
         let verdict = settled?;
         if !matches!(verdict, Verdict::Keep(_)) {
             self.undo()?;

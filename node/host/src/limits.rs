@@ -168,11 +168,9 @@ pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Fuel of a query. It runs beside the write path, and a range may be long.
 pub const QUERY_FUEL: u64 = 2_000_000_000;
-/// Fuel of one step of a migration: a second or so in which no machine of the cluster applies
-/// anything. What takes longer goes in steps.
-pub const MIGRATION_FUEL: u64 = 10_000_000_000;
 /// Fuel for instantiation. Not counted against a limit: what it uses depends on the allocator
-/// (WASM.md 4.2). It is the same each time but for that, and was bounded when the module was loaded.
+/// (WASM.md 4.2). But for that it is the same each time, and was bounded when the module was
+/// loaded.
 pub const INSTANTIATION_FUEL: u64 = u64::MAX;
 /// Fuel that instantiation may use when a module is loaded: 5 ms or so that every entry then takes.
 /// Those of QuickJS use 2 million.

@@ -12,6 +12,9 @@ use crate::limits::HOST;
 use crate::registry::Registry;
 use crate::rows;
 
+/// Commands of one machine for others that a leader is told of at once.
+const COMMANDS_AT_ONCE: usize = 64;
+
 /// Something to be done outside the state machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
@@ -108,6 +111,26 @@ impl Outbox {
             Effect { machine, machine_name, id, kind: kind.clone(), payload: payload.clone() }
         };
         self.waiting.iter().map(effect).collect()
+    }
+
+    /// What a leader is to do, oldest first per machine. A command for another machine is performed
+    /// where it lies, so only its place is told, and no more than some of them at once.
+    pub(crate) fn due(&self, registry: &Registry) -> Vec<Effect> {
+        let (mut effects, mut commands) = (Vec::new(), BTreeMap::<u32, usize>::new());
+        for (&(machine, id), (kind, payload)) in &self.waiting {
+            let mut payload = &payload[..];
+            if kind == COMMAND {
+                let told = commands.entry(machine).or_default();
+                *told += 1;
+                if *told > COMMANDS_AT_ONCE {
+                    continue;
+                }
+                payload = &[];
+            }
+            let (machine_name, kind) = (registry.name(machine).to_owned(), kind.clone());
+            effects.push(Effect { machine, machine_name, id, kind, payload: payload.to_vec() });
+        }
+        effects
     }
 }
 

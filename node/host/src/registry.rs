@@ -103,13 +103,13 @@ impl Machine {
     }
 
     /// Whether its share of the applying thread lets it run now.
-    pub(crate) fn may_run(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn may_run(&self, now_ms: u64) -> bool {
         self.books.share.admits(self.row.limits.share_fuel, now_ms)
     }
 
     /// It used fuel.
-    pub(crate) fn charge(&mut self, fuel: u64) {
-        self.books.share.charge(self.row.limits.share_fuel, fuel);
+    pub(crate) fn charge(&mut self, fuel: u64, now_ms: u64) {
+        self.books.share.charge(self.row.limits.share_fuel, fuel, now_ms);
         self.books_changed = true;
     }
 

@@ -58,7 +58,9 @@ struct Package {
 impl Rust {
     /// The package in the folder `project`.
     pub fn new(project: &Path) -> Rust {
-        Rust { project: project.to_owned(), features: Vec::new(), locked: false }
+        // As cargo names it. A folder that is not there is told of when it is built.
+        let project = project.canonicalize().unwrap_or_else(|_| project.to_owned());
+        Rust { project, features: Vec::new(), locked: false }
     }
 
     /// With one more of its features.
@@ -94,6 +96,20 @@ impl Rust {
         let core = artifact(&output.stdout, &self.project)
             .ok_or_else(|| self.wrong("cargo built it, but left no module".to_owned()))?;
         Ok((package.name, component(&read(&core)?)?))
+    }
+
+    /// The name of the example whose file is examples/native.rs: the machine as a program, which
+    /// testers compare with the module. None when the project has none.
+    ///
+    /// # Errors
+    /// When cargo cannot read the project.
+    pub fn native(&self) -> Result<Option<String>, Error> {
+        let metadata = self.metadata(&self.project)?;
+        let file = self.project.join("examples/native.rs");
+        let of = |target: &&Value| target["src_path"].as_str().map(Path::new) == Some(&file);
+        let own = package_in(&metadata, &self.project);
+        let target = own.and_then(|package| items(&package["targets"]).find(of));
+        Ok(target.and_then(|target| target["name"].as_str()).map(str::to_owned))
     }
 
     fn cargo(&self, subcommand: &str) -> Command {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pgraft_build::{Error, Language, build, component};
+use pgraft_build::{Error, Language, Rust, build, component};
 
 /// A project folder with these empty files.
 fn project(files: &[&str]) -> tempfile::TempDir {
@@ -45,6 +45,13 @@ fn a_package_without_a_module_is_told_what_to_add() {
     fs::write(folder.path().join("Cargo.toml"), "nonsense").unwrap();
     let said = refused(folder.path());
     assert!(said.starts_with("cargo failed") && said.contains("Cargo.toml"), "{said}");
+}
+
+#[test]
+fn the_native_program_is_known_by_its_file() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/counter");
+    assert_eq!(Rust::new(&example).native().unwrap().as_deref(), Some("native-counter"));
+    assert_eq!(Rust::new(Path::new(env!("CARGO_MANIFEST_DIR"))).native().unwrap(), None);
 }
 
 #[test]

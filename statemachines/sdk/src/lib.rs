@@ -14,13 +14,12 @@
 //! # Building a module
 //!
 //! ```text
-//! RUSTFLAGS="-C link-arg=-zstack-size=131072" \
-//!     cargo build --release --target wasm32-unknown-unknown -p pgraft-example-counter
+//! pgraft machine build my-machine
 //! ```
 //!
-//! The small stack matters: the host makes a fresh instance for each log entry, and clearing a
-//! stack of 1 MiB (the default) costs more than all the rest. The core module that cargo leaves
-//! in `target/wasm32-unknown-unknown/release/` becomes a component with `wit-component`.
+//! It runs cargo for `wasm32-unknown-unknown` with a small stack (the host makes a fresh instance
+//! for each log entry, and clearing a stack of 1 MiB, the default, costs more than all the rest) and
+//! makes a component of what comes out. Programs do the same with the crate pgraft-build.
 
 #![warn(missing_docs)]
 

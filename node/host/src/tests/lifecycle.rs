@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use super::probe::{ask, later};
 use super::rig::{Compiled, Node, code, entry, in_session, machines, to};
 use crate::limits::{self, LimitName, Limits, STAGE_BYTES_MAX};
-use crate::{Change, Command, Fault, HostCode, MACHINES, Outcome, Querier, Registration, copy};
+use crate::{
+    Change, Command, Fault, HostCode, MACHINES, Outcome, Querier, Registration, copy, rows,
+};
 
 /// The probe's first installed machine.
 const ID: u32 = 5;
@@ -361,6 +363,16 @@ fn a_machine_that_used_up_its_share_waits_and_the_others_go_on() {
         code(&node.entry(1_000, &[to("mine", ask(b'k', 1))]).outcomes[0]),
         Some(HostCode::Throttled)
     );
+    // Nor is it woken before its share lets it run.
+    let wake = || Command::Wake { machine: "mine".to_owned() };
+    let (key, time) = (rows::key(rows::WAKE, &[&ID.to_be_bytes()]), 1_000_u64.to_le_bytes());
+    node.applier.store().begin().unwrap();
+    node.applier.store().put(limits::HOST, &key, &time).unwrap();
+    node.applier.store().commit().unwrap();
+    let mut node = node.restarted();
+    assert_eq!(node.entry(1_000, &[wake()]).outcomes, [Ok(Vec::new())]);
+    assert!(node.applier.next_wake().is_some(), "it was woken");
+    assert_eq!(code(&node.entry(4_000, &[wake()]).outcomes[0]), Some(HostCode::Trap));
     assert!(node.entry(4_000, &[to("mine", ask(b'k', 1))]).outcomes[0].is_ok());
 }
 

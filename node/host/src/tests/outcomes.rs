@@ -122,8 +122,9 @@ fn recursion_ends_at_the_same_depth_everywhere() {
         let applied = node.entry(0, &commands);
         assert_eq!(count(&applied.outcomes[0]), 1);
         assert_eq!(code(&applied.outcomes[1]), Some(HostCode::StackOverflow));
-        // The stack that this guest has inside its memory ends first.
-        assert_eq!(code(&applied.outcomes[2]), Some(HostCode::Trap));
+        // Which ends first depends on its compiler: the counted stack, or that inside its memory.
+        let deep = code(&applied.outcomes[2]);
+        assert!(matches!(deep, Some(HostCode::StackOverflow | HostCode::Trap)), "{deep:?}");
         seen.push((fits, applied, node.digests()));
     }
     println!("{} calls", seen[0].0);
