@@ -1,5 +1,6 @@
 //! What a module may be, so that compiling and instantiating it stays bounded. Every node of a
 //! cluster must agree on these: a raise is safe once all nodes have it, lowering one is not.
+#![cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only a compiler looks at them"))]
 
 use crate::{CORE_INSTANCES_PER_COMPONENT, TABLES_PER_COMPONENT};
 

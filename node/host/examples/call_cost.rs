@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Prints microseconds of this thread's CPU, the best of a few rounds; the machine should be quiet.
-//! *Native* is the same work without an engine: the machine compiled for this computer (over rows in
-//! memory, the SDK's), plus the reads and writes that it makes, made directly on state.db. Both
+//! *Native* is the same work without an engine: the machine compiled for this computer (over rows
+//! in memory, the SDK's), plus the reads and writes that it makes, made directly on state.db. Both
 //! commit once per transaction. Not measured: raft.db, the network.
 
 use std::error::Error;
