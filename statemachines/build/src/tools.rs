@@ -1,4 +1,4 @@
-//! Finding the programs that build: where `scripts/setup` puts them, or where the user has them.
+//! Finding the programs that build: where `scripts/setup-tools` puts them, or where the user has them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const QUICKJS_CRATE_VERSION: &str = "0.14.0";
 /// The variable that names the folder of tools: it has `zig/ziglang/zig` and `quickjs-VERSION`.
 pub const TOOLS_VARIABLE: &str = "PGRAFT_TOOLS";
 
-/// The folder in which `scripts/setup` puts the tools: that of [`TOOLS_VARIABLE`], else for root
+/// The folder in which `scripts/setup-tools` puts the tools: that of [`TOOLS_VARIABLE`], else for root
 /// /var/tmp/pgraft-tools, else ~/.cache/pgraft-tools. It need not exist.
 pub fn tools_folder() -> PathBuf {
     if let Some(folder) = env::var_os(TOOLS_VARIABLE) {
@@ -71,7 +71,7 @@ pub(crate) fn quickjs() -> Result<PathBuf, Error> {
         tool: "the source of QuickJS",
         why: format!("{folder:?} does not have quickjs.c"),
         get: format!(
-            "scripts/setup of pgraft's sources, or: the folder `quickjs` of the crate \
+            "scripts/setup-tools of pgraft's sources, or: the folder `quickjs` of the crate \
              rquickjs-sys {QUICKJS_CRATE_VERSION}, copied there"
         ),
     })

@@ -1,6 +1,6 @@
 //! The examples build, in every language, and to the same bytes wherever they lie.
 //!
-//! Needs what `scripts/setup` installs. Prints sizes and seconds.
+//! Needs what `scripts/setup-tools` installs. Prints sizes and seconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
