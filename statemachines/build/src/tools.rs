@@ -1,4 +1,5 @@
-//! Finding the programs that build: where `scripts/setup-tools` puts them, or where the user has them.
+//! Finding the programs that build: where `scripts/setup-tools` puts them, or where the user has
+//! them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ const QUICKJS_CRATE_VERSION: &str = "0.14.0";
 /// The variable that names the folder of tools: it has `zig/ziglang/zig` and `quickjs-VERSION`.
 pub const TOOLS_VARIABLE: &str = "PGRAFT_TOOLS";
 
-/// The folder in which `scripts/setup-tools` puts the tools: that of [`TOOLS_VARIABLE`], else for root
-/// /var/tmp/pgraft-tools, else ~/.cache/pgraft-tools. It need not exist.
+/// The folder in which `scripts/setup-tools` puts the tools: that of [`TOOLS_VARIABLE`], else for
+/// root /var/tmp/pgraft-tools, else ~/.cache/pgraft-tools. It need not exist.
 pub fn tools_folder() -> PathBuf {
     if let Some(folder) = env::var_os(TOOLS_VARIABLE) {
         return folder.into();
