@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use pgraft_host::MACHINES;
 use pgraft_judge::case::Case;
 use pgraft_judge::checks::linearizability::MachineEntry;
 use pgraft_judge::history::{Committed, Event, History, What};
 use pgraft_judge::judge::{Check, Judgement, Options, judge};
 use pgraft_judge::lin::{Budget, Certificate, Disagreement, Outcome};
 use pgraft_judge::machine_spec::{
-    Difference, KeyedSpec, MachineSpec, Origin, ReplayedLog, ReplayedSpec,
+    Difference, KeyedSpec, MachineSpec, Origin, ReplayedLog, ReplayedSpec, Seen,
 };
 use pgraft_judge::{Measure, Verdict};
 
@@ -66,12 +67,15 @@ pub fn options(
         _ => None,
     });
     let log = (committed.clone().next().is_some() && !origins.is_empty())
-        .then(|| replay(&origins, history, committed).map(Arc::new));
+        .then(|| replay(&origins, history, committed, modules).map(Arc::new));
     if let Some(log) = &log {
         let verdict = match log {
             Ok(log) => Verdict::pass(format!(
-                "{} outcomes and {} digests of {} entries as the modules say",
-                log.seen.outcomes, log.seen.digests, log.seen.entries
+                "{} outcomes and {} digests of {} entries as the modules say{}",
+                log.seen.outcomes,
+                log.seen.digests,
+                log.seen.entries,
+                of_changes(&log.seen)
             )),
             Err(difference) => difference.verdict(),
         };
@@ -86,13 +90,32 @@ pub fn options(
     Ok(options)
 }
 
+/// What a replay saw of changes of the machines, in words.
+fn of_changes(seen: &Seen) -> String {
+    let Seen { switches, steps, given_up, kept_out, .. } = seen;
+    if switches + steps == 0 {
+        return String::new();
+    }
+    format!(
+        "; {switches} switches of modules, {steps} steps of migrations, {given_up} given up, \
+         {kept_out} commands kept out"
+    )
+}
+
 /// The whole log once more, and what the replicas said their tables came to.
 fn replay<'a>(
     origins: &[Origin],
     history: &'a History,
-    committed: impl Iterator<Item = &'a Committed>,
+    committed: impl Iterator<Item = &'a Committed> + Clone,
+    modules: &Modules,
 ) -> Result<ReplayedLog, Difference> {
-    let mut log = ReplayedLog::run(origins, 0, committed)?;
+    let mut log = ReplayedLog::new(origins, 0)?;
+    if committed.clone().any(changes_machines) {
+        log = log.with_library(modules.library().map_err(Difference::Engine)?);
+    }
+    for entry in committed {
+        log.add(entry)?;
+    }
     for event in &history.events {
         if let What::Digest(digest) = &event.what {
             log.compare_replica(digest)?;
@@ -101,15 +124,21 @@ fn replay<'a>(
     Ok(log)
 }
 
+/// Whether an entry may change the machines themselves.
+fn changes_machines(entry: &Committed) -> bool {
+    entry.body.windows(MACHINES.len()).any(|bytes| bytes == MACHINES.as_bytes())
+}
+
 /// The measure of each machine.
 fn specifications(
     origins: &[Origin],
     log: Option<&Arc<ReplayedLog>>,
 ) -> Result<BTreeMap<String, Box<dyn Measure>>, String> {
     let mut measures: BTreeMap<String, Box<dyn Measure>> = BTreeMap::new();
-    for Origin { module, number, config } in origins {
+    for Origin { module, number, config, .. } in origins {
         let name = module.name().to_owned();
-        if name == MEMBERSHIP {
+        // What it does depends on more than its commands, or on modules that came later.
+        if name == MEMBERSHIP || log.is_some_and(|log| log.has_changed(&name)) {
             let replayed = log.map(|log| ReplayedSpec::new(Arc::clone(log)));
             measures.extend(replayed.map(|spec| (name, Box::new(spec) as Box<dyn Measure>)));
             continue;

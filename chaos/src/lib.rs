@@ -1,5 +1,6 @@
 //! Whole clusters under simulated faults.
 
+mod compiled;
 pub mod dossier;
 pub mod judging;
 pub mod mark;
@@ -17,4 +18,5 @@ pub mod suite;
 pub mod swarm;
 pub mod trace;
 pub mod tree;
+pub mod variants;
 pub mod workload;

@@ -3,7 +3,7 @@
 //! who notices them (`sim`).
 
 /// Every mark with what it means. Sorted by name.
-pub const MARKS: [(&str, &str); 35] = [
+pub const MARKS: [(&str, &str); 41] = [
     ("bit_flipped", "a bit of a stored file flipped"),
     ("clock_jumped", "the wall clock of a running node jumped"),
     ("crash_inside_commit", "a process died between the first and the last disk call of a commit"),
@@ -14,6 +14,7 @@ pub const MARKS: [(&str, &str); 35] = [
     ("frame_refused", "a node refused a damaged or foreign frame"),
     ("joint_crashed_through", "a node died while the configuration was joint"),
     ("joint_entered", "the configuration became joint"),
+    ("leader_changed_during_upgrade", "a leader was elected while a machine was being upgraded"),
     ("leader_changed_with_write_in_flight", "a leader was elected while a client's write waited"),
     ("leader_elected", "a leader was elected"),
     ("leader_paused", "all clocks of a leader stood still, and it went on"),
@@ -25,6 +26,10 @@ pub const MARKS: [(&str, &str); 35] = [
     ),
     ("member_added", "a new node became a voter"),
     ("member_removed", "a member left for good"),
+    ("migration_failed_back", "a migration failed on the way, and the old module runs again"),
+    ("module_migrated_in_steps", "a machine came to another schema in several steps"),
+    ("module_rolled_back", "a machine went back to the module that it ran before"),
+    ("module_upgraded", "a machine came to run another module"),
     ("node_found_itself_removed", "a node stopped because it is no member any more"),
     ("node_joined", "a new node was accepted"),
     ("node_refused_old_disk", "a node with an older or damaged disk refused to take part"),
@@ -32,6 +37,7 @@ pub const MARKS: [(&str, &str); 35] = [
     ("node_rejoined", "a node that lost its disk took part again as a new member"),
     ("node_stopped_on_io_error", "a node stopped because its disk failed"),
     ("node_stopped_on_slow_disk", "a node stopped because its disk had not answered for too long"),
+    ("other_build_started", "a node came back with a build that carries another module"),
     ("read_refused_without_quorum", "a linearizable read was refused because of no majority"),
     ("session_reply_replayed", "a repeated command was answered with the reply of the first time"),
     ("snapshot_installed", "a follower replaced its state by a snapshot"),

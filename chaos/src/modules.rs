@@ -2,17 +2,23 @@
 //! by them. Not here: judging.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use pgraft_host::{Code, Place, Specification};
+use pgraft_host::{Code, Machines, Place, Specification};
 use pgraft_judge::history::{Genesis, Run};
 use pgraft_judge::machine_spec::Origin;
 use pgraft_node::modules::Modules as Carried;
 use sha2::{Digest, Sha256};
 
+use crate::variants;
+
 /// Modules that can be run, by the name of the machine.
 #[derive(Clone)]
-pub struct Modules(Arc<Carried>);
+pub struct Modules {
+    carried: Arc<Carried>,
+    /// With those that machines can come to run: made when a history needs them.
+    library: Arc<OnceLock<Arc<Machines>>>,
+}
 
 impl Modules {
     /// The built-in ones.
@@ -20,7 +26,11 @@ impl Modules {
     /// # Panics
     /// When the engine cannot be made: this machine has no memory left.
     pub fn built_in() -> Modules {
-        Modules(Arc::new(Carried::built_in(Place::Simulation).expect("the engine can be made")))
+        Modules::of(Carried::built_in(Place::Simulation).expect("the engine can be made"))
+    }
+
+    fn of(carried: Carried) -> Modules {
+        Modules { carried: Arc::new(carried), library: Arc::default() }
     }
 
     /// The built-in ones, and the machine `name` out of a file: a core module with the description
@@ -50,12 +60,25 @@ impl Modules {
         let compiled_sha256 = Sha256::digest(compiled).into();
         let code = Code { name, component, compiled, compiled_sha256 };
         let carried = Carried::with(Place::Simulation, &[code]);
-        Ok(Modules(Arc::new(carried.map_err(|why| why.to_string())?)))
+        Ok(Modules::of(carried.map_err(|why| why.to_string())?))
     }
 
     /// As nodes carry them.
     pub fn carried(&self) -> &Arc<Carried> {
-        &self.0
+        &self.carried
+    }
+
+    /// All modules that a machine of a run can come to run.
+    ///
+    /// # Errors
+    /// When one cannot be loaded, in words.
+    pub fn library(&self) -> Result<Arc<Machines>, String> {
+        if let Some(library) = self.library.get() {
+            return Ok(Arc::clone(library));
+        }
+        let library = variants::library(self.carried.machines());
+        let library = library.map_err(|fault| format!("modules for upgrades: {fault}"))?;
+        Ok(Arc::clone(self.library.get_or_init(|| Arc::new(library))))
     }
 
     /// Everything that a run began with, ready to be run again.
@@ -70,7 +93,7 @@ impl Modules {
         let Genesis { machine, number, config } = genesis;
         let told = run.machines.iter().find(|(name, _)| name == machine);
         let told = told.map_or("", |(_, sha256)| sha256.as_str());
-        let own = self.0.names().find(|(name, _)| name == machine).map(|(_, sha256)| sha256);
+        let own = self.carried.names().find(|(name, _)| name == machine).map(|(_, sha256)| sha256);
         let Some(sha256) = own.filter(|own| hex(own) == told) else {
             let own = own.map_or("none".to_owned(), hex);
             let way = match is_built_in(machine) {
@@ -82,9 +105,9 @@ impl Modules {
                  carries {own}: {way}"
             ));
         };
-        let module = Specification::new(self.0.machines(), machine, sha256)
+        let module = Specification::new(self.carried.machines(), machine, sha256)
             .map_err(|fault| format!("module {machine}: {fault}"))?;
-        Ok(Origin { module, number: *number, config: config.clone() })
+        Ok(Origin { module, number: *number, config: config.clone(), sha256: *sha256 })
     }
 }
 

@@ -119,6 +119,26 @@ pub enum Fault {
     Transfer { to: u64 },
     /// A client asks this node only and gives it no rest.
     Hammer { target: Target },
+    /// A machine comes to run another module. `force`: a majority that is ready is enough.
+    Upgrade { to: Wanted, force: bool },
+    /// The node is stopped gracefully and comes back after `for_ms` with another build of the
+    /// program, whose own module of a machine is not the one that the cluster runs; or, the next
+    /// time, with the first build again.
+    OtherBuild { target: Target },
+}
+
+/// Which module a machine is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// The same with other bytes.
+    Again,
+    /// One of the next schema, to which it migrates in several steps.
+    Next,
+    /// One whose migration fails on the way.
+    Torn,
+    /// The one that ran before; a migration under way is called off.
+    Back,
 }
 
 /// Where a process can die.
@@ -155,6 +175,7 @@ impl Fault {
             | Fault::ClockJump { target, .. }
             | Fault::ClockSkew { target, .. }
             | Fault::RemoveNode { target }
+            | Fault::OtherBuild { target }
             | Fault::Hammer { target } => Some(*target),
             Fault::Transfer { to } => Some(Target::Node(*to)),
             Fault::Cut { .. }
@@ -162,6 +183,7 @@ impl Fault {
             | Fault::Delay { .. }
             | Fault::SlowLink { .. }
             | Fault::CrashAll { .. }
+            | Fault::Upgrade { .. }
             | Fault::AddNode => None,
         }
     }

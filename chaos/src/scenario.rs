@@ -323,7 +323,7 @@ macro_rules! files {
 }
 
 /// The built-in files by name.
-const FILES: [(&str, &str); 28] = files![
+const FILES: [(&str, &str); 29] = files![
     "quiet",
     "register-hot-key",
     "crowd",
@@ -350,6 +350,7 @@ const FILES: [(&str, &str); 28] = files![
     "old-disk",
     "wipe-and-rejoin",
     "membership",
+    "live-upgrade",
     "snapshots",
     "everything",
 ];

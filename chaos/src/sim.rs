@@ -15,6 +15,7 @@ mod process;
 mod recorded;
 mod roster;
 mod stranger;
+mod upgrades;
 mod watch;
 mod weather;
 mod world;
@@ -33,10 +34,11 @@ use pgraft_node::settings::Settings;
 use pgraft_replica::Keep;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan};
 use crate::scenario::{NodeSettings, Scenario};
 use crate::seed::Seed;
 use crate::swarm::Load;
+use crate::variants;
 use crate::workload::{Mixed, Workload};
 use admin::{Admin, Changes};
 use client::{Client, Shared};
@@ -116,6 +118,13 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
             Arc::new(built_in.map_err(|fault| format!("built-in modules: {fault}"))?)
         }
     };
+    let other_build = match case.subject {
+        None if is_mixed(case.plan) => {
+            let other = variants::other_build();
+            Arc::new(other.map_err(|fault| format!("modules of the other build: {fault}"))?)
+        }
+        _ => Arc::clone(&modules),
+    };
     let workload = match case.subject {
         Some(subject) => (subject.workload)(),
         None => Box::new(Mixed::new(&case.load.workloads)),
@@ -144,7 +153,8 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     let filter = tracing_subscriber::EnvFilter::new(format!("off,pgraft={level},turmoil=info"));
     let subscriber = tracing_subscriber::registry().with(filter).with(layer).with(marks);
     let _collecting = tracing::subscriber::set_default(subscriber);
-    let mut stage = Stage::new(case, workload, modules, &journal, folder.path());
+    let builds = Builds { carried: modules, other_build };
+    let mut stage = Stage::new(case, workload, builds, &journal, folder.path());
     stage.play(case)?;
     let Stage { cluster, shared, .. } = stage;
     let simulated = cluster.now();
@@ -158,11 +168,22 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     Ok(Outcome { events, log, marks, simulated, operations })
 }
 
+/// What the nodes' programs carry.
+struct Builds {
+    carried: Arc<Modules>,
+    other_build: Arc<Modules>,
+}
+
+/// Whether nodes of another build take part.
+fn is_mixed(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step.fault, Fault::OtherBuild { .. }))
+}
+
 /// Everything of a run.
 struct Stage {
     cluster: Cluster,
     nemesis: Nemesis,
-    changes: Rc<Changes>,
+    changes: [Rc<Changes>; 2],
     shared: Rc<Shared>,
     journal: Journal,
 }
@@ -171,7 +192,7 @@ impl Stage {
     fn new(
         case: &Case<'_>,
         workload: Box<dyn Workload>,
-        modules: Arc<Modules>,
+        modules: Builds,
         journal: &Journal,
         folder: &Path,
     ) -> Stage {
@@ -193,13 +214,15 @@ impl Stage {
             folder: folder.to_owned(),
             template: template(&scenario.node),
             disk_ms_max: load.disk_ms_max,
-            modules,
+            mixed: is_mixed(case.plan),
+            other_modules: Arc::clone(&modules.other_build),
+            modules: modules.carried,
             recordings: case.record.map(Recordings::of),
         };
         let mut cluster = Cluster::new(sim, journal.clone(), Rc::clone(&roster), ground);
         cluster.form(scenario.nodes);
         stranger::start(&mut cluster, scenario.node.strangers, scenario.nodes);
-        let changes = Rc::new(Changes::default());
+        let changes = [Rc::new(Changes::default()), Rc::new(Changes::default())];
         let shared = Rc::new(Shared {
             workload: RefCell::new(workload),
             roster: Rc::clone(&roster),
@@ -210,16 +233,23 @@ impl Stage {
             think_ms_max: load.pause_ms_max,
             deadline: Duration::from_millis(load.timeout_ms),
         });
-        let admin = Admin { changes: Rc::clone(&changes), roster, journal: journal.clone() };
+        let watch = Arc::clone(&cluster.watch);
+        let admin = |changes: &Rc<Changes>| Admin {
+            changes: Rc::clone(changes),
+            roster: Rc::clone(&roster),
+            watch: Arc::clone(&watch),
+            journal: journal.clone(),
+        };
+        let admins = changes.each_ref().map(admin);
         let settle = Duration::from_millis(scenario.budget().settle_ms);
-        let nemesis = Nemesis::new(case.plan, Rc::clone(&changes), load.disk_ms_max, settle);
+        let nemesis = Nemesis::new(case.plan, changes.clone(), load.disk_ms_max, settle);
         let mut stage = Stage { cluster, nemesis, changes, shared, journal: journal.clone() };
-        stage.let_clients_in(case, admin);
+        stage.let_clients_in(case, admins);
         stage
     }
 
-    /// All clients and the operator are tasks of one host.
-    fn let_clients_in(&mut self, case: &Case<'_>, admin: Admin) {
+    /// All clients and the operators are tasks of one host.
+    fn let_clients_in(&mut self, case: &Case<'_>, admins: [Admin; 2]) {
         let clients: Vec<Client> = (0..case.plan.clients)
             .map(|number| Client {
                 shared: Rc::clone(&self.shared),
@@ -228,7 +258,9 @@ impl Stage {
             })
             .collect();
         self.cluster.sim.client("clients", async move {
-            tokio::task::spawn_local(admin.run());
+            for admin in admins {
+                tokio::task::spawn_local(admin.run());
+            }
             for client in clients {
                 tokio::task::spawn_local(client.run());
             }
@@ -252,7 +284,7 @@ impl Stage {
         let bound = Duration::from_millis(case.scenario.phases.liveness_ms);
         let calm = self.cluster.now() + CALM;
         let healed = self.until(bound.max(CALM), |stage| {
-            stage.cluster.now() >= calm && stage.changes.is_idle() && stage.has_converged()
+            stage.cluster.now() >= calm && stage.are_idle() && stage.has_converged()
         })?;
         if !healed && !self.journal.is_violated() {
             self.journal.violation("liveness", self.what_is_not_well());
@@ -290,6 +322,11 @@ impl Stage {
         self.journal.note(What::Phase(Phase { name: name.to_owned() }));
     }
 
+    /// No operator has anything to do.
+    fn are_idle(&self) -> bool {
+        self.changes.iter().all(|changes| changes.is_idle())
+    }
+
     /// Everybody who belongs to the cluster is up, and has applied what is committed.
     fn has_converged(&self) -> bool {
         let cluster = &self.cluster;
@@ -322,7 +359,7 @@ impl Stage {
                 None => {}
             }
         }
-        says.extend(self.changes.unfinished());
+        says.extend(self.changes.iter().flat_map(|changes| changes.unfinished()));
         format!("after healing: {}", says.join("; "))
     }
 

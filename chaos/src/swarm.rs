@@ -8,7 +8,7 @@
 
 mod shape;
 
-use crate::plan::{ARMED_MS, Fault, Plan, Point, Step, Target};
+use crate::plan::{ARMED_MS, Fault, Plan, Point, Step, Target, Wanted};
 use crate::scenario::{Aim, Allowed, Kind, Range, Scenario};
 use crate::seed::{Chance, Seed};
 use crate::workload::Name;
@@ -227,6 +227,12 @@ impl Draw<'_> {
             Kind::RemoveNode => Fault::RemoveNode { target: self.target() },
             Kind::Transfer => Fault::Transfer { to: self.chance.between(1, self.places) },
             Kind::Hammer => Fault::Hammer { target: self.target() },
+            Kind::OtherBuild => Fault::OtherBuild { target: self.target() },
+            Kind::Upgrade => {
+                let wanted = [Wanted::Again, Wanted::Next, Wanted::Torn, Wanted::Back];
+                let to = *self.chance.pick(&wanted);
+                Fault::Upgrade { to, force: self.chance.permille(400) }
+            }
             _ => self.of_disk(kind),
         }
     }

@@ -42,6 +42,18 @@ impl Modules {
         Ok(Modules { machines: Arc::new(Machines::new(place, &code)?), names })
     }
 
+    /// These, and none of those that come with the program: a simulation runs nodes of another
+    /// build of it.
+    ///
+    /// # Errors
+    /// As [`Machines::new`].
+    pub fn only(place: Place, code: &[Code<'_>]) -> Result<Modules, Fault> {
+        let identified =
+            |code: &Code<'_>| (code.name.to_owned(), Sha256::digest(code.component).into());
+        let names = code.iter().map(identified).collect();
+        Ok(Modules { machines: Arc::new(Machines::new(place, code)?), names })
+    }
+
     /// The same for another node in this process: what is loaded for one of them later the other
     /// does not have.
     #[must_use]

@@ -28,6 +28,8 @@ const MODULES: &[Guest] = &[
 const TEST_MODULES: &[Guest] = &[
     Guest { name: "counter", folder: "bundle/counter", features: &[] },
     Guest { name: "counter-v1", folder: "bundle/counter", features: &["v1"] },
+    Guest { name: "kv-next", folder: "kv", features: &["next"] },
+    Guest { name: "kv-torn", folder: "kv", features: &["torn"] },
 ];
 
 /// What decides a guest's bytes, relative to the root of the workspace.

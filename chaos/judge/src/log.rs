@@ -147,10 +147,13 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Whether a rejection says that the session did not let the command in. A quota can also be the
-/// machine's, whose changes are undone then: no effect either.
+/// Whether a rejection says that the host did not let the command in: its session, a migration, or
+/// the machine's share of time. A quota can also be the machine's, whose changes are undone then:
+/// no effect either.
 fn is_refusal(code: u32) -> bool {
-    code == HostCode::SessionExpired as u32 || code == HostCode::Quota as u32
+    let refusals =
+        [HostCode::SessionExpired, HostCode::Quota, HostCode::Migrating, HostCode::Throttled];
+    refusals.iter().any(|refusal| *refusal as u32 == code)
 }
 
 fn commands(entry: &Committed, line: usize) -> Result<Vec<LogCommand>, LogError> {

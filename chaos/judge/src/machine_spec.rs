@@ -6,6 +6,7 @@
 //! machine are elsewhere.
 
 pub mod by_key;
+mod difference;
 mod keyed_spec;
 mod replayed_log;
 mod replayed_spec;
@@ -17,8 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pgraft_host::{Outcome, Request, State, Turn};
 
+pub use difference::Difference;
 pub use keyed_spec::KeyedSpec;
-pub use replayed_log::{Broken, Difference, Origin, ReplayedLog, Seen};
+pub use replayed_log::{Broken, Origin, ReplayedLog, Seen};
 pub use replayed_spec::ReplayedSpec;
 
 use crate::history::Reply;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Fault, Plan, Point, Step, Target};
+use super::{Fault, Plan, Point, Step, Target, Wanted};
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,6 +22,17 @@ impl fmt::Display for Point {
             Point::Step => "step",
             Point::Frame => "frame",
             Point::Job => "job",
+        })
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Wanted::Again => "upgrade kv to the same with other bytes",
+            Wanted::Next => "upgrade kv to the next schema",
+            Wanted::Torn => "upgrade kv to a module whose migration fails",
+            Wanted::Back => "roll kv back",
         })
     }
 }
@@ -61,6 +72,10 @@ impl fmt::Display for Fault {
             Fault::RemoveNode { target } => write!(f, "remove {target}"),
             Fault::Transfer { to } => write!(f, "transfer leadership to node {to}"),
             Fault::Hammer { target } => write!(f, "hammer {target}"),
+            Fault::Upgrade { to, force } => {
+                write!(f, "{to}{}", if *force { ", a majority is enough" } else { "" })
+            }
+            Fault::OtherBuild { target } => write!(f, "another build for {target}"),
             disk => write_disk(f, disk),
         }
     }
@@ -266,6 +281,12 @@ mod tests {
             (Fault::RemoveNode { target }, "remove the leader"),
             (Fault::Transfer { to: 2 }, "transfer leadership to node 2"),
             (Fault::Hammer { target }, "hammer the leader"),
+            (
+                Fault::Upgrade { to: Wanted::Next, force: true },
+                "upgrade kv to the next schema, a majority is enough",
+            ),
+            (Fault::Upgrade { to: Wanted::Back, force: false }, "roll kv back"),
+            (Fault::OtherBuild { target }, "another build for the leader"),
         ];
         for (fault, words) in told {
             assert_eq!(fault.to_string(), words);

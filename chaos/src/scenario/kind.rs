@@ -77,6 +77,10 @@ pub enum Kind {
     Transfer,
     /// A client gives one node no rest.
     Hammer,
+    /// A machine comes to run another module, or goes back.
+    Upgrade,
+    /// A graceful stop, and a start of another build of the program.
+    OtherBuild,
 }
 
 /// What says how much of a fault there is.
@@ -108,6 +112,7 @@ impl Kind {
             Kind::Partition | Kind::OneWay | Kind::Ring | Kind::Bridge => (false, true, None),
             Kind::CrashAll | Kind::PowerLossAll => (false, true, None),
             Kind::Isolate | Kind::Crash | Kind::PowerLoss | Kind::Restart => (true, true, None),
+            Kind::OtherBuild => (true, true, None),
             Kind::Pause | Kind::Wipe | Kind::OldDisk | Kind::LyingSync => (true, true, None),
             Kind::LyingPowerLoss | Kind::DiskFull | Kind::Hammer => (true, true, None),
             Kind::RotLog | Kind::RotState => (true, true, None),
@@ -119,7 +124,7 @@ impl Kind {
             Kind::Misdirect => (true, true, Some(Measure::After)),
             Kind::ClockJump => (true, false, Some(Measure::Ms)),
             Kind::ClockSkew => (true, true, Some(Measure::Permille)),
-            Kind::AddNode | Kind::Transfer => (false, false, None),
+            Kind::AddNode | Kind::Transfer | Kind::Upgrade => (false, false, None),
             Kind::RemoveNode => (true, false, None),
         };
         Parameters { aims, lasts, measure }

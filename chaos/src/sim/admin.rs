@@ -1,19 +1,23 @@
-//! Membership changes as an operator makes them: one after the other, asked of whoever answers,
+//! Changes as an operator makes them: one after the other, asked of whoever answers,
 //! again until something certain is said. Not here: when a change is made (`nemesis`).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgraft_membership::{Command, Member, Query, Reply, Role};
 use pgraft_node::rpc::{Answer, FailureKind, Op};
 use tokio::time::sleep;
 
+use crate::plan::Wanted;
 use crate::sim::client::ask_aside;
 use crate::sim::journal::Journal;
 use crate::sim::roster::Roster;
+use crate::sim::upgrades::Upgrading;
+use crate::sim::watch::Watch;
 
 const MACHINE: &str = "membership";
 /// Pause between two attempts.
@@ -43,6 +47,13 @@ pub(super) enum Change {
         /// `host:port`.
         address: String,
     },
+    /// A machine comes to run another module.
+    Upgrade {
+        /// Which.
+        to: Wanted,
+        /// A majority of nodes that are ready is enough.
+        force: bool,
+    },
 }
 
 impl fmt::Display for Change {
@@ -51,6 +62,7 @@ impl fmt::Display for Change {
             Change::Remove { address } => write!(f, "remove {address}"),
             Change::Add { name, address, .. } => write!(f, "add {name} at {address}"),
             Change::Transfer { address } => write!(f, "transfer to {address}"),
+            Change::Upgrade { to, .. } => write!(f, "{to}"),
         }
     }
 }
@@ -75,6 +87,9 @@ impl Changes {
             Change::Add { address: mine, .. } => waiting
                 .iter()
                 .any(|later| matches!(later, Change::Remove { address } if address == mine)),
+            Change::Upgrade { .. } => {
+                waiting.iter().any(|later| matches!(later, Change::Upgrade { .. }))
+            }
             Change::Remove { .. } | Change::Transfer { .. } => false,
         }
     }
@@ -103,6 +118,8 @@ pub(super) struct Admin {
     pub(super) changes: Rc<Changes>,
     /// Who can be asked.
     pub(super) roster: Rc<Roster>,
+    /// Who leads.
+    pub(super) watch: Arc<Watch>,
     /// What happened.
     pub(super) journal: Journal,
 }
@@ -122,13 +139,20 @@ impl Admin {
     }
 
     async fn make(&self, change: &Change) {
+        let upgrading = match change {
+            Change::Upgrade { to, force } => Some(Upgrading::new(*to, *force)),
+            _ => None,
+        };
         for attempt in 0..ATTEMPTS_MAX {
             if self.changes.is_superseded(change) {
                 return;
             }
             let up = self.roster.up();
             if let Some(node) = up.get(attempt as usize % up.len().max(1))
-                && self.try_once(*node, change).await
+                && match &upgrading {
+                    Some(upgrading) => upgrading.try_once(*node, &self.watch, &self.journal).await,
+                    None => self.try_once(*node, change).await,
+                }
             {
                 return;
             }
@@ -182,6 +206,7 @@ impl Admin {
                 }
                 _ => true,
             },
+            Change::Upgrade { .. } => unreachable!("it is tried by what remembers its beginning"),
         }
     }
 }

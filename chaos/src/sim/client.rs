@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgraft_host::HostCode;
 use pgraft_judge::history::{Call, Done, Ended, Invoke, Reply, What};
 use pgraft_node::rpc::{self, Answer, FailureKind, Op, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -147,6 +148,14 @@ impl Shared {
 
     fn judge(&self, node: u64, operation: &Operation, told: Told) -> End {
         match told {
+            Told::Answered(Answer::Outcome { outcome: Err(refusal), .. })
+                if matches!(
+                    refusal.host_code(),
+                    Some(HostCode::Migrating | HostCode::Throttled)
+                ) =>
+            {
+                End::Fail(refusal.message)
+            }
             Told::Answered(Answer::Outcome { index, outcome }) => {
                 if self.watch.leader().is_some_and(|leader| leader != node) {
                     self.journal.mark("follower_forwarded");

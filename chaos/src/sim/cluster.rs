@@ -1,7 +1,7 @@
 //! The nodes of a run: their hosts, their processes, who is down and when it comes back. Not here:
 //! why a process dies (`nemesis`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -67,6 +67,8 @@ pub(super) struct Place {
     /// Older copies of its disk.
     pub(super) images: Vec<Image>,
     generation: u32,
+    /// Its program is another build, which carries other modules.
+    other_build: Rc<Cell<bool>>,
 }
 
 /// All places, and the simulator.
@@ -99,6 +101,10 @@ pub(super) struct Ground {
     pub(super) disk_ms_max: u64,
     /// What they run.
     pub(super) modules: Arc<Modules>,
+    /// What another build of the program carries.
+    pub(super) other_modules: Arc<Modules>,
+    /// Some who join later have the other build.
+    pub(super) mixed: bool,
     /// Where they are recorded, if anywhere.
     pub(super) recordings: Option<Recordings>,
 }
@@ -187,6 +193,9 @@ impl Cluster {
         let process = Arc::new(Process::new(number, self.ground.seed));
         process.set_job_ms_max(self.ground.disk_ms_max);
         let settings = Rc::new(RefCell::new(settings));
+        // Who comes later may have been built later.
+        let joins = settings.borrow().initial_cluster_state == "existing";
+        let other_build = Rc::new(Cell::new(self.ground.mixed && joins && number % 2 == 0));
         let place = Place {
             process: Arc::clone(&process),
             settings: Rc::clone(&settings),
@@ -199,13 +208,14 @@ impl Cluster {
             wiped: false,
             images: Vec::new(),
             generation: 0,
+            other_build: Rc::clone(&other_build),
         };
         self.places.insert(number, place);
         let (weather, watch, journal) =
             (Arc::clone(&self.weather), Arc::clone(&self.watch), self.journal.clone());
         let recordings = self.ground.recordings.as_mut();
         let recording = recordings.and_then(|all| all.begin(number, &self.journal));
-        let modules = Arc::clone(&self.ground.modules);
+        let builds = [&self.ground.modules, &self.ground.other_modules].map(Arc::clone);
         self.sim.host(format!("n{number}"), move || {
             let process = Arc::clone(&process);
             let eye = Recorded::wrap(watch.eye(&process), recording.clone());
@@ -213,7 +223,7 @@ impl Cluster {
                 process: Arc::clone(&process),
                 weather: Arc::clone(&weather),
                 observer: eye,
-                modules: Arc::clone(&modules),
+                modules: Arc::clone(&builds[usize::from(other_build.get())]),
             };
             run(process, Arc::new(world), settings.borrow().clone(), journal.clone())
         });
@@ -318,6 +328,14 @@ impl Cluster {
         place.up_since = now;
         self.sim.bounce(format!("n{number}"));
         self.roster.set_up(number, true);
+    }
+
+    /// A node has another build of the program from its next start on.
+    pub(super) fn change_build(&mut self, number: u64) {
+        if let Some(place) = self.places.get(&number) {
+            place.other_build.set(!place.other_build.get());
+            self.journal.mark("other_build_started");
+        }
     }
 
     /// Kills a node now.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pgraft_judge::history::{Fault as FaultEvent, What};
 use pgraft_sim_disk::Image;
 
-use crate::plan::{ARMED_MS, Fault, Plan, Step, Target};
+use crate::plan::{ARMED_MS, Fault, Plan, Step, Target, Wanted};
 use crate::sim::admin::{Change, Changes};
 use crate::sim::cluster::{Cluster, Return};
 use crate::sim::process::Condition;
@@ -25,6 +25,8 @@ pub(super) struct Nemesis {
     next: usize,
     active: BTreeMap<usize, Active>,
     changes: Rc<Changes>,
+    /// Upgrades that another operator makes at the same time.
+    rival: Rc<Changes>,
     disk_ms_max: u64,
     /// How long a node with an older disk may show what it does.
     settle: Duration,
@@ -44,11 +46,11 @@ struct Active {
 }
 
 impl Nemesis {
-    /// Carries out `plan`; membership changes are handed to `changes`. A healthy disk's jobs take
+    /// Carries out `plan`; what operators do is handed to `changes`, and to another operator. A healthy disk's jobs take
     /// up to `disk_ms_max`; a node with an older disk is left alone for `settle`.
     pub(super) fn new(
         plan: &Plan,
-        changes: Rc<Changes>,
+        [changes, rival]: [Rc<Changes>; 2],
         disk_ms_max: u64,
         settle: Duration,
     ) -> Nemesis {
@@ -60,6 +62,7 @@ impl Nemesis {
             next: 0,
             active: BTreeMap::new(),
             changes,
+            rival,
             disk_ms_max,
             settle,
             last_image: Duration::ZERO,
@@ -235,6 +238,14 @@ impl Nemesis {
                 let (name, address) = (cluster.name(place), Cluster::address(place));
                 self.changes.push(Change::Add { name, address, mark: "node_joined" });
             }
+            Fault::Upgrade { to, force } => {
+                self.changes.push(Change::Upgrade { to: *to, force: *force });
+                if *force {
+                    // Two operators who do not know of each other; who is in a hurry forces.
+                    let to = if *to == Wanted::Again { Wanted::Next } else { Wanted::Again };
+                    self.rival.push(Change::Upgrade { to, force: true });
+                }
+            }
             _ => {}
         }
     }
@@ -257,7 +268,10 @@ impl Nemesis {
                 node.down_for = Some(down_for);
                 node.process.die_at(*point, *after);
             }
-            Fault::Restart { .. } => {
+            Fault::Restart { .. } | Fault::OtherBuild { .. } => {
+                if matches!(fault, Fault::OtherBuild { .. }) {
+                    cluster.change_build(place);
+                }
                 let node = cluster.places.get_mut(&place).expect("resolved to a place");
                 node.down_for = Some(down_for);
                 node.process.ask_to_stop();

@@ -1,23 +1,22 @@
 //! The world of a simulated node: its process decides about life and time, turmoil about the
 //! network, and workers are tasks that take simulated time.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pgraft_node::modules::Modules;
-use pgraft_node::compiler::CompileError;
 use pgraft_node::world::{Compiling, Observer, Work, World};
 use pgraft_replica::limits::TICK_MS;
 use pgraft_store::Disk;
 use pgraft_transport::AnyNet;
 use tokio::time::{Sleep, sleep};
 
+use crate::compiled::compiled;
 use crate::plan::Point;
 use crate::sim::net::{ClientNet, PeerNet};
 use crate::sim::process::Process;
@@ -30,20 +29,6 @@ pub(super) const PEER_PORT: u16 = 7400;
 
 /// How long a compiler takes.
 const COMPILE: Duration = Duration::from_millis(150);
-
-/// What compiling came to, by the module's bytes: the same for every node and run.
-type Compiled = BTreeMap<Arc<[u8]>, Result<Vec<u8>, CompileError>>;
-
-/// Compiles in this process, each module once.
-fn compiled(component: &Arc<[u8]>) -> Result<Vec<u8>, CompileError> {
-    static KNOWN: Mutex<Compiled> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let compile = || {
-        pgraft_engine::precompile(component)
-            .map_err(|error| CompileError::Refused(format!("{error:#}")))
-    };
-    known.entry(Arc::clone(component)).or_insert_with(compile).clone()
-}
 
 /// The world of one node.
 pub(super) struct SimWorld {

@@ -307,7 +307,8 @@ impl Applier {
         let mut commands = &body.commands[..];
         while !commands.is_empty() {
             let state = self.state.as_ref().expect("no call is going on");
-            let plan = Plan::new(commands, turn, &mut self.rows, state)?;
+            let before = applied.outcomes.len();
+            let plan = Plan::new(commands, before, turn, &mut self.rows, state)?;
             commands = &commands[plan.outcomes.len()..];
             let outcomes = self.carry_out(plan, turn, &mut applied.events)?;
             applied.outcomes.extend(outcomes);

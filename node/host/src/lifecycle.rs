@@ -197,7 +197,7 @@ impl Applier {
         };
         let state = self.state.as_mut().expect("no call is going on");
         copy::forget(state, id)?;
-        row.has_copy = false;
+        (row.has_copy, row.wake_ms) = (false, self.rows.wakes.of(id));
         row.failure.clear();
         row.migration = Some(Migration { to, step: 0, keep_copy });
         self.rows.registry.replace(state, row, old)?;
@@ -273,6 +273,7 @@ impl Applier {
         copy::restore(state, id)?;
         let machine = self.rows.registry.known(id);
         let (mut row, old) = (machine.row.clone(), Arc::clone(&machine.module));
+        self.rows.wakes.set(state, id, row.wake_ms)?;
         row.migration = None;
         row.failure = why[..why.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned();
         sign(&mut row, now);
@@ -315,6 +316,7 @@ impl Applier {
         };
         let state = self.state.as_mut().expect("no call is going on");
         copy::restore(state, id)?;
+        self.rows.wakes.set(state, id, row.wake_ms)?;
         row.previous = Some(Ran { sha256: row.sha256, schema: row.schema });
         (row.sha256, row.schema, row.has_copy) = (previous.sha256, previous.schema, false);
         sign(&mut row, now);

@@ -168,9 +168,6 @@ pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Fuel of a query. It runs beside the write path, and a range may be long.
 pub const QUERY_FUEL: u64 = 2_000_000_000;
-/// Fuel of one step of a migration: a second or so in which no machine of the cluster applies
-/// anything. What takes longer goes in steps.
-pub const MIGRATION_FUEL: u64 = 10_000_000_000;
 /// Fuel for instantiation. Not counted against a limit: what it uses depends on the allocator
 /// (WASM.md 4.2). But for that it is the same each time, and was bounded when the module was
 /// loaded.

@@ -61,23 +61,26 @@ pub(crate) struct Plan {
     pub(crate) outcomes: Vec<Option<Outcome>>,
     /// Positions that repeat an earlier command of the same entry.
     pub(crate) repeats: Vec<(usize, usize)>,
+    before: usize,
     first: BTreeMap<(u64, u64), usize>,
     /// The step that takes further commands of a machine.
     taking: BTreeMap<u32, usize>,
 }
 
 impl Plan {
-    /// Sorts `commands`, up to and including the first change of the machines.
+    /// Sorts `commands`, up to and including the first change of the machines. `before`: how many
+    /// of the entry's commands come before these.
     ///
     /// # Errors
     /// When this replica has diverged, or the disk fails.
     pub(crate) fn new(
         commands: &[Bytes],
+        before: usize,
         turn: &Turn,
         rows: &mut Rows,
         state: &StateStore,
     ) -> Result<Plan, Fault> {
-        let mut plan = Plan::default();
+        let mut plan = Plan { before, ..Plan::default() };
         for (position, bytes) in commands.iter().enumerate() {
             let outcome = match Command::decode(bytes) {
                 Ok(command) => plan.add(position, command, turn, rows, state)?,
@@ -107,6 +110,7 @@ impl Plan {
                 Ok(self.add_given(&machine, given, acked_below, turn, rows))
             }
             Command::OpenSession => {
+                let position = self.before + position;
                 let position = u64::try_from(position).expect("PACK_COMMANDS_MAX fits");
                 let id = turn.index.0 << 16 | position;
                 rows.sessions.open(id, turn.time_ms);
@@ -163,7 +167,13 @@ impl Plan {
             }
         }
         if machine.is_some_and(|machine| rows.registry.is_migrating(machine)) {
-            return Some(rejected(HostCode::Migrating));
+            let outcome = rejected(HostCode::Migrating);
+            if given.session != 0 {
+                // Who was told so must not have the command carried out by a copy of it that
+                // stands behind the migration.
+                rows.sessions.remember(given.session, given.seq, &outcome);
+            }
+            return Some(outcome);
         }
         if given.session != 0 {
             self.first.insert((given.session, given.seq), given.position);

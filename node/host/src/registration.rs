@@ -48,6 +48,9 @@ pub struct Registration {
     pub migration: Option<Migration>,
     /// What was in the rows when the previous module stopped is kept.
     pub has_copy: bool,
+    /// When the machine wanted to be woken as rows were first set aside, Unix milliseconds, 0 =
+    /// never: it goes back with the rows.
+    pub wake_ms: u64,
     /// Where its module changed last.
     pub changed_at: Index,
     /// When, by the time of the log, Unix milliseconds.
@@ -69,6 +72,7 @@ impl Registration {
             previous: None,
             migration: None,
             has_copy: false,
+            wake_ms: 0,
             changed_at: Index::ZERO,
             changed_ms: 0,
             changed_by: String::new(),
@@ -97,6 +101,7 @@ impl Registration {
             previous,
             migration,
             has_copy,
+            wake_ms,
             changed_at,
             changed_ms,
             changed_by,
@@ -120,6 +125,7 @@ impl Registration {
             out.u8(u8::from(keep_copy));
         }
         out.u8(u8::from(has_copy));
+        out.u64(wake_ms);
         out.u64(changed_at.0);
         out.u64(changed_ms);
         out.bytes(changed_by.as_bytes());
@@ -157,6 +163,7 @@ impl Registration {
             previous,
             migration,
             has_copy: fields.flag()?,
+            wake_ms: fields.u64()?,
             changed_at: Index(fields.u64()?),
             changed_ms: fields.u64()?,
             changed_by: fields.string()?.to_owned(),

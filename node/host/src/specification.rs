@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::fields::Writer;
 use crate::interface::{Caller, Context, GuestCommand, GuestError, Manifest, Progress, Trigger};
 use crate::invoke::{self, Ended, Returned};
-use crate::limits::{Limits, MIGRATION_FUEL, QUERY_FUEL};
+use crate::limits::{Limits, MIGRATION_COMMANDS, QUERY_FUEL};
 use crate::machines::{Machines, Module};
 use crate::outbox::Effect;
 use crate::plan::{Turn, rejected};
@@ -141,19 +141,35 @@ impl Specification {
     /// [`Fault::Refused`], or when this machine fails.
     pub fn initial(&self, config: &[u8], time_ms: u64) -> Result<State, Fault> {
         let turn = Turn { index: Index::ZERO, term: 0, time_ms, entropy: 0 };
+        let machine = || self.who.name.to_string();
+        let began = self.begin(config, &turn)?;
+        began
+            .map(|(state, _)| state)
+            .map_err(|rejection| Fault::Refused { machine: machine(), rejection })
+    }
+
+    /// The state that an installed machine begins with, and what it publishes; or why it refuses
+    /// its configuration.
+    ///
+    /// # Errors
+    /// When this machine fails.
+    pub fn begin(
+        &self,
+        config: &[u8],
+        turn: &Turn,
+    ) -> Result<Result<(State, Vec<Event>), Rejection>, Fault> {
         let fuel = self.who.limits.command_fuel;
         let done = self.attempt(
             &State::default(),
-            &turn,
+            turn,
             |module, call, context| invoke::init(module, call, fuel, context, config),
             judge,
         )?;
-        let rejection = match done {
-            Ok((state, Ok(_), _)) => return Ok(state),
-            Ok((_, Err(rejection), _)) => rejection,
-            Err(code) => Rejection::host(code),
-        };
-        Err(Fault::Refused { machine: self.who.name.to_string(), rejection })
+        Ok(match done {
+            Ok((state, Ok(_), events)) => Ok((state, events)),
+            Ok((_, Err(rejection), _)) => Err(rejection),
+            Err(code) => Err(Rejection::host(code)),
+        })
     }
 
     /// What one command does.
@@ -270,12 +286,11 @@ impl Specification {
         from_schema: u32,
         step: u32,
     ) -> Result<Migrated, Fault> {
+        let fuel = self.who.limits.command_fuel.saturating_mul(MIGRATION_COMMANDS);
         let done = self.attempt(
             state,
             turn,
-            |module, call, context| {
-                invoke::migrate(module, call, MIGRATION_FUEL, context, from_schema, step)
-            },
+            |module, call, context| invoke::migrate(module, call, fuel, context, from_schema, step),
             judge_progress,
         )?;
         Ok(match done {
@@ -469,6 +484,14 @@ impl State {
     /// The rows, in order of their keys.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.sheet.rows()
+    }
+
+    /// This state with the rows of an earlier one, and with the time at which the machine wanted to
+    /// be woken then: what a rollback makes of it that puts a kept copy back.
+    #[must_use]
+    pub fn with_rows_of(&self, before: &State) -> State {
+        let (sheet, wake_ms) = (before.sheet.clone(), before.wake_ms);
+        State { sheet, wake_ms, ..self.clone() }
     }
 
     /// When the machine wants to be woken, Unix milliseconds.

@@ -42,6 +42,11 @@ impl Wakes {
         Ok(())
     }
 
+    /// A machine's time; 0 when it has none.
+    pub(crate) fn of(&self, machine: u32) -> u64 {
+        self.times.get(&machine).copied().unwrap_or(0)
+    }
+
     /// Whether a machine is to be woken at `now_ms`.
     pub(crate) fn due(&self, machine: u32, now_ms: u64) -> bool {
         self.times.get(&machine).is_some_and(|time_ms| *time_ms <= now_ms)

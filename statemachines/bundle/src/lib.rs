@@ -29,7 +29,9 @@ pub fn modules() -> &'static [Module] {
     &MODULES
 }
 
-/// The example machine "counter", and "counter-v1" with the older schema of its rows.
+/// The example machine "counter", and "counter-v1" with the older schema of its rows; "kv-next" and
+/// "kv-torn", later versions of "kv": the first migrates in several steps, the second fails on the
+/// way.
 #[cfg(feature = "test-guests")]
 pub fn test_modules() -> &'static [Module] {
     &TEST_MODULES

@@ -16,6 +16,8 @@ mod lease;
 mod limits;
 mod machine;
 mod model;
+#[cfg(feature = "next")]
+mod next;
 mod range;
 mod rejection;
 mod rows;

@@ -13,8 +13,16 @@ pub struct Kv;
 
 impl Machine for Kv {
     const NAME: &'static str = "kv";
+    #[cfg(not(feature = "next"))]
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    #[cfg(not(feature = "next"))]
     const SCHEMA: u32 = 1;
+    #[cfg(feature = "next")]
+    const VERSION: &'static str = if cfg!(feature = "torn") { "1000.1.0" } else { "1000.0.0" };
+    #[cfg(feature = "next")]
+    const SCHEMA: u32 = crate::next::SCHEMA;
+    #[cfg(feature = "next")]
+    const MIGRATES_FROM: u32 = 1;
 
     fn check(_ctx: &Context, call: &Call) -> Result<()> {
         read(&call.payload)?;
@@ -53,6 +61,11 @@ impl Machine for Kv {
     fn query(ctx: &Context, request: &[u8]) -> Result<Vec<u8>> {
         let query = Query::decode(request).map_err(Rejection::from)?;
         Ok(answer(&mut Store::new(ctx), &query)?.encode())
+    }
+
+    #[cfg(feature = "next")]
+    fn migrate(ctx: &Context, from: u32, step: u32) -> Result<pgraft_sdk::Progress> {
+        crate::next::migrate(ctx, from, step)
     }
 }
 

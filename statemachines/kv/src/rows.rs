@@ -160,10 +160,15 @@ impl<'a> Change<'a> {
             .i64(self.lease)
             .bytes(self.key)
             .raw(self.value);
-        writer.finish()
+        let row = writer.finish();
+        #[cfg(feature = "next")]
+        let row = crate::next::marked(&row);
+        row
     }
 
     pub(crate) fn decode(row: &'a [u8]) -> Change<'a> {
+        #[cfg(feature = "next")]
+        let row = crate::next::unmarked(row);
         let mut reader = Reader::new(row);
         let mut read = || -> Result<Change<'a>, CodecError> {
             let prev = read_change_id(&mut reader)?;

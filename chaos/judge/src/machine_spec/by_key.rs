@@ -85,6 +85,9 @@ pub fn claim(
     let Some(machine) = log.machine(module.name()).filter(|_| module.manifest().keyed) else {
         return Ok(Claim::NotMade);
     };
+    if log.has_changed(module.name()) {
+        return Ok(Claim::Open("its module changed"));
+    }
     if machine.inputs.iter().any(|input| matches!(input.what, What::Done)) {
         return Ok(Claim::Open("it was told outcomes of effects, whose keys nobody knows"));
     }

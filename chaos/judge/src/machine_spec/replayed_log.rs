@@ -4,22 +4,29 @@
 //! How an entry is taken apart (sessions, repetitions, wake-ups, effects) is written down a second
 //! time here, after docs/ARCHITECTURE.md and not with the host's code. One thing a history does not
 //! say: which effect a configuration change carries out. The machine that asked for it is carried
-//! on in every way that is possible, until what it says shows which it was.
+//! on in every way that is possible, until what it says shows which it was. What changes the
+//! machines themselves is in `changes`, commands between machines are in `performed`.
+
+mod changes;
+mod performed;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pgraft_host::{
-    Command, Fault, HostCode, Outcome, Rejection, Request, Specification, State, Transition, Turn,
+    Command, Fault, HostCode, MACHINES, Machines, Outcome, Rejection, Request, Specification,
+    State, Transition, Turn,
 };
 use pgraft_replica::Index;
 use pgraft_replica::body::Body;
 
+use super::difference::Difference;
 use super::reply;
 use super::sessions::{Known, Sessions};
 use crate::history::{Committed, Digest, Emitted, Reply};
-use crate::verdict::Verdict;
+use changes::Runs;
 
 /// The kind of effect that a configuration change carries out.
 const CONF_CHANGE: &str = "conf-change";
@@ -35,104 +42,8 @@ pub struct Origin {
     pub number: u32,
     /// Its first configuration, as genesis has it.
     pub config: Vec<u8>,
-}
-
-/// Where a log and the modules differ.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Difference {
-    /// An entry is missing or told twice.
-    #[error("entry {found} follows entry {after}")]
-    Gap {
-        /// The last good one.
-        after: u64,
-        /// The next one told.
-        found: u64,
-    },
-    /// An entry cannot be read.
-    #[error("entry {index}: {why}")]
-    Body {
-        /// Which.
-        index: u64,
-        /// In words.
-        why: String,
-    },
-    /// The log's time is another one.
-    #[error("entry {index}: it is {expected} ms there, the history says {found}")]
-    Time {
-        /// Which.
-        index: u64,
-        /// By the bodies so far.
-        expected: u64,
-        /// By the history.
-        found: u64,
-    },
-    /// As many outcomes as commands were expected.
-    #[error("entry {index}: {found} outcomes of {expected} commands")]
-    Count {
-        /// Which.
-        index: u64,
-        /// Commands.
-        expected: usize,
-        /// Outcomes.
-        found: usize,
-    },
-    /// A command came to something else.
-    #[error("entry {index}, command {position}: {expected} was due, the cluster said {found}")]
-    Outcome {
-        /// Which entry.
-        index: u64,
-        /// Which of its commands, from 0.
-        position: usize,
-        /// By the module.
-        expected: String,
-        /// By the cluster.
-        found: String,
-    },
-    /// A machine published something else.
-    #[error("entry {index}: {machine} publishes {expected}, the cluster published {found}")]
-    Events {
-        /// Which entry.
-        index: u64,
-        /// Who.
-        machine: String,
-        /// By the module.
-        expected: String,
-        /// By the cluster.
-        found: String,
-    },
-    /// A digest in the log is not that of the machine's rows.
-    #[error("entry {index}: digest of {machine} at {of} is {found:032x}, {expected:032x} was due")]
-    Digest {
-        /// Which entry brings it.
-        index: u64,
-        /// The index at which it was taken.
-        of: u64,
-        /// Whose.
-        machine: String,
-        /// By the module.
-        expected: u128,
-        /// By the leader.
-        found: u128,
-    },
-    /// The engine failed here, so nothing can be said.
-    #[error("the engine failed: {0}")]
-    Engine(String),
-}
-
-impl From<Fault> for Difference {
-    fn from(fault: Fault) -> Difference {
-        Difference::Engine(fault.to_string())
-    }
-}
-
-impl Difference {
-    /// What it means for a run.
-    pub fn verdict(&self) -> Verdict {
-        match self {
-            Difference::Engine(_) => Verdict::unknown(self.to_string()),
-            _ => Verdict::fail(format!("replayed log: {self}"), Vec::new()),
-        }
-    }
+    /// What identifies the module.
+    pub sha256: [u8; 32],
 }
 
 /// What a replay came across; a run that never met what it is about shows nothing.
@@ -154,6 +65,14 @@ pub struct Seen {
     pub digests: u64,
     /// Configuration changes.
     pub changes: u64,
+    /// Machines that came to run another module.
+    pub switches: u64,
+    /// Steps of migrations that were to be followed by others.
+    pub steps: u64,
+    /// Migrations that failed after their first step, or were called off.
+    pub given_up: u64,
+    /// Commands that were refused because their machine was between two schemas.
+    pub kept_out: u64,
     /// States of which a machine said that its invariant holds, or not.
     pub invariants: u64,
 }
@@ -178,7 +97,11 @@ struct Way {
 }
 
 pub(super) struct Machine {
-    pub(super) module: Specification,
+    /// What runs.
+    module: Specification,
+    runs: Runs,
+    /// What ran after the entries that changed it.
+    shapes: Vec<(u64, Shape)>,
     ways: Vec<Way>,
     /// There were too many ways: nothing is known of it any more.
     lost: bool,
@@ -186,6 +109,15 @@ pub(super) struct Machine {
     pub(super) states: Vec<(u64, Option<State>)>,
     /// What a machine that calls itself keyed was given, to be given again key by key.
     pub(super) inputs: Vec<Input>,
+}
+
+/// What a machine was after an entry, besides its state.
+#[derive(Clone)]
+struct Shape {
+    module: Specification,
+    migrating: bool,
+    /// A digest of its tables is one of its rows alone.
+    is_bare: bool,
 }
 
 /// What a machine was given by one entry.
@@ -207,6 +139,8 @@ pub(super) enum What {
 pub struct ReplayedLog {
     machines: BTreeMap<String, Machine>,
     names: BTreeMap<u32, String>,
+    /// Modules that machines may come to run.
+    library: Option<Arc<Machines>>,
     sessions: Sessions,
     turns: Vec<Turn>,
     outcomes: Vec<Vec<Reply>>,
@@ -218,9 +152,27 @@ pub struct ReplayedLog {
 
 /// Commands of one machine that are run together, or something told to it.
 enum Step {
-    Apply { machine: String, given: Vec<Given> },
-    Wake { machine: String, position: usize },
-    Done { machine: String, id: u64, outcome: Outcome, position: usize },
+    Apply {
+        machine: String,
+        given: Vec<Given>,
+    },
+    Wake {
+        machine: String,
+        position: usize,
+    },
+    Done {
+        machine: String,
+        id: u64,
+        outcome: Outcome,
+        position: usize,
+    },
+    Perform {
+        machine: String,
+        id: u64,
+        position: usize,
+    },
+    /// Nothing that comes after is planned before this is done.
+    Change(Given),
 }
 
 #[derive(Clone)]
@@ -239,6 +191,10 @@ struct Entry<'a> {
     steps: Vec<Step>,
     outcomes: Vec<Option<Outcome>>,
     repeats: Vec<(usize, usize)>,
+    /// First position of each command of a session since the last change of the machines.
+    first: BTreeMap<(u64, u64), usize>,
+    /// The step that takes further commands of a machine.
+    taking: BTreeMap<String, usize>,
 }
 
 impl ReplayedLog {
@@ -248,22 +204,33 @@ impl ReplayedLog {
     /// When a machine refuses its configuration.
     pub fn new(origins: &[Origin], time_ms: u64) -> Result<ReplayedLog, Difference> {
         let (mut machines, mut names) = (BTreeMap::new(), BTreeMap::new());
-        for Origin { module, number, config } in origins {
+        for Origin { module, number, config, sha256 } in origins {
             let module = module.clone().numbered(*number);
             let state = module.initial(config, time_ms)?;
-            names.insert(*number, module.name().to_owned());
-            let states = vec![(0, Some(state.clone()))];
-            let ways = vec![Way { state, events: Vec::new() }];
             let name = module.name().to_owned();
-            let inputs = Vec::new();
-            machines.insert(name, Machine { module, ways, lost: false, states, inputs });
+            names.insert(*number, name.clone());
+            let runs = Runs::of_genesis(*sha256, &module);
+            let way = Way { state, events: Vec::new() };
+            machines.insert(name, Machine::new(module, runs, way, 0));
         }
         let turns = vec![Turn { index: Index::ZERO, term: 0, time_ms, entropy: 0 }];
         let (sessions, outcomes, seen) = (Sessions::default(), vec![Vec::new()], Seen::default());
+        let (library, broken) = (None, None);
         let mut log =
-            ReplayedLog { machines, names, sessions, turns, outcomes, seen, broken: None };
+            ReplayedLog { machines, names, library, sessions, turns, outcomes, seen, broken };
         log.hold()?;
         Ok(log)
+    }
+
+    /// With the modules that machines may come to run later.
+    #[must_use]
+    pub fn with_library(self, library: Arc<Machines>) -> ReplayedLog {
+        ReplayedLog { library: Some(library), ..self }
+    }
+
+    /// Whether a machine ever ran another module than at its beginning, or was on the way to one.
+    pub fn has_changed(&self, machine: &str) -> bool {
+        self.machines.get(machine).is_none_or(|machine| machine.shapes.len() > 1)
     }
 
     /// Runs a whole log; the first difference ends it.
@@ -350,7 +317,11 @@ impl ReplayedLog {
         let (Some(state), Some(turn)) = (self.state(machine, index), self.turn(index)) else {
             return Ok(None);
         };
-        let outcome = self.machines[machine].module.query(state, turn, request)?;
+        let shape = self.machines[machine].shape(index);
+        if shape.migrating {
+            return Ok(Some(reply(&Err(Rejection::host(HostCode::Migrating)))));
+        }
+        let outcome = shape.module.query(state, turn, request)?;
         Ok(Some(reply(&outcome)))
     }
 
@@ -379,14 +350,14 @@ impl ReplayedLog {
             return Err(Difference::Count { index, expected: count, found: recorded });
         }
         self.sessions.pass(turn.time_ms);
-        let (outcomes, steps, repeats) = (vec![None; count], Vec::new(), Vec::new());
-        let mut entry = Entry { committed, turn: *turn, steps, outcomes, repeats };
-        self.plan(&mut entry, body)?;
-        for step in std::mem::take(&mut entry.steps) {
-            self.step(&mut entry, step)?;
-        }
-        for (repeat, first) in std::mem::take(&mut entry.repeats) {
-            entry.outcomes[repeat] = entry.outcomes[first].clone();
+        let mut entry = Entry::new(committed, *turn, count);
+        let mut next = 0;
+        while next < count {
+            next = self.plan(&mut entry, body, next)?;
+            for step in std::mem::take(&mut entry.steps) {
+                self.step(&mut entry, step)?;
+            }
+            entry.end_segment();
         }
         let mut replies = Vec::with_capacity(count);
         for (position, outcome) in entry.outcomes.iter().enumerate() {
@@ -400,81 +371,121 @@ impl ReplayedLog {
         Ok(replies)
     }
 
-    /// Sorts the commands: those of one machine together, unless it is told something in between.
-    fn plan(&mut self, entry: &mut Entry<'_>, body: &Body) -> Result<(), Difference> {
-        let mut first: BTreeMap<(u64, u64), usize> = BTreeMap::new();
-        let mut taking: BTreeMap<String, usize> = BTreeMap::new();
-        for (position, bytes) in body.commands.iter().enumerate() {
-            let refused = |code| Some(Err(Rejection::host(code)));
-            let Ok(command) = Command::decode(bytes) else {
-                entry.outcomes[position] = refused(HostCode::MalformedCommand);
-                continue;
+    /// Sorts the commands from `next` on: those of one machine together, unless it is told
+    /// something in between; up to the first that changes the machines. Returns what comes next.
+    fn plan(
+        &mut self,
+        entry: &mut Entry<'_>,
+        body: &Body,
+        next: usize,
+    ) -> Result<usize, Difference> {
+        for (position, bytes) in body.commands.iter().enumerate().skip(next) {
+            entry.outcomes[position] = match Command::decode(bytes) {
+                Ok(command) => self.plan_one(entry, position, command)?,
+                Err(_) => refused(HostCode::MalformedCommand),
             };
-            let to = match &command {
-                Command::Machine { machine, .. }
-                | Command::Wake { machine }
-                | Command::EffectDone { machine, .. } => Some(machine.clone()),
-                // What these do to the machines is not run again yet: it is taken as it was told.
-                Command::Perform { .. } => {
-                    entry.outcomes[position] = Some(entry.told(position));
-                    continue;
-                }
-                Command::OpenSession | Command::Digest { .. } => None,
-            };
-            if to.as_ref().is_some_and(|machine| !self.machines.contains_key(machine)) {
-                entry.outcomes[position] = refused(HostCode::UnknownMachine);
-                continue;
-            }
-            match command {
-                Command::Perform { .. } => unreachable!("taken before"),
-                Command::OpenSession => {
-                    let id = entry.turn.index.0 << 16 | position as u64;
-                    self.sessions.open(id, entry.turn.time_ms);
-                    self.seen.sessions += 1;
-                    entry.outcomes[position] = Some(Ok(id.to_le_bytes().to_vec()));
-                }
-                Command::Digest { index, digests } => {
-                    self.compare(entry.turn.index.0, index.0, &digests)?;
-                    entry.outcomes[position] = Some(Ok(Vec::new()));
-                }
-                Command::Wake { machine } => {
-                    self.seen.wakes += 1;
-                    taking.remove(&machine);
-                    entry.steps.push(Step::Wake { machine, position });
-                }
-                Command::EffectDone { machine, id, outcome } => {
-                    taking.remove(&machine);
-                    entry.steps.push(Step::Done { machine, id, outcome, position });
-                }
-                Command::Machine { machine, principal, session, seq, acked_below, payload } => {
-                    self.seen.commands += 1;
-                    if session != 0 {
-                        let now_ms = entry.turn.time_ms;
-                        let known = self.sessions.ask(session, seq, acked_below, now_ms);
-                        if let Known::Answer(outcome) = known {
-                            self.seen.answered += 1;
-                            entry.outcomes[position] = Some(outcome);
-                            continue;
-                        }
-                        if let Some(first) = first.get(&(session, seq)) {
-                            self.seen.answered += 1;
-                            entry.repeats.push((position, *first));
-                            continue;
-                        }
-                        first.insert((session, seq), position);
-                    }
-                    let given = Given { position, principal, session, seq, payload };
-                    match taking.get(&machine).map(|at| &mut entry.steps[*at]) {
-                        Some(Step::Apply { given: others, .. }) => others.push(given),
-                        _ => {
-                            taking.insert(machine.clone(), entry.steps.len());
-                            entry.steps.push(Step::Apply { machine, given: vec![given] });
-                        }
-                    }
-                }
+            if matches!(entry.steps.last(), Some(Step::Change(_))) {
+                return Ok(position + 1);
             }
         }
-        Ok(())
+        Ok(body.commands.len())
+    }
+
+    /// The outcome of a command that needs no machine.
+    fn plan_one(
+        &mut self,
+        entry: &mut Entry<'_>,
+        position: usize,
+        command: Command,
+    ) -> Result<Option<Outcome>, Difference> {
+        let to = match &command {
+            Command::Machine { machine, .. }
+            | Command::Wake { machine }
+            | Command::EffectDone { machine, .. }
+            | Command::Perform { machine, .. } => Some(machine),
+            Command::OpenSession | Command::Digest { .. } => None,
+        };
+        let changes = matches!(&command, Command::Machine { machine, .. } if machine == MACHINES);
+        if to.is_some_and(|machine| !changes && !self.machines.contains_key(machine)) {
+            return Ok(refused(HostCode::UnknownMachine));
+        }
+        match command {
+            Command::OpenSession => {
+                let id = entry.turn.index.0 << 16 | position as u64;
+                self.sessions.open(id, entry.turn.time_ms);
+                self.seen.sessions += 1;
+                return Ok(Some(Ok(id.to_le_bytes().to_vec())));
+            }
+            Command::Digest { index, digests } => {
+                self.compare(entry.turn.index.0, index.0, &digests)?;
+                return Ok(Some(Ok(Vec::new())));
+            }
+            Command::Wake { machine } => {
+                self.seen.wakes += 1;
+                entry.taking.remove(&machine);
+                entry.steps.push(Step::Wake { machine, position });
+            }
+            Command::EffectDone { machine, id, outcome } => {
+                entry.taking.remove(&machine);
+                entry.steps.push(Step::Done { machine, id, outcome, position });
+            }
+            Command::Perform { machine, id } => {
+                entry.taking.clear();
+                entry.steps.push(Step::Perform { machine, id, position });
+            }
+            Command::Machine { machine, principal, session, seq, acked_below, payload } => {
+                let given = Given { position, principal, session, seq, payload };
+                return Ok(self.plan_given(entry, machine, given, acked_below));
+            }
+        }
+        Ok(None)
+    }
+
+    fn plan_given(
+        &mut self,
+        entry: &mut Entry<'_>,
+        machine: String,
+        given: Given,
+        acked_below: u64,
+    ) -> Option<Outcome> {
+        self.seen.commands += 1;
+        let Given { position, session, seq, .. } = given;
+        if session != 0 {
+            let now_ms = entry.turn.time_ms;
+            let known = self.sessions.ask(session, seq, acked_below, now_ms);
+            if let Known::Answer(outcome) = known {
+                self.seen.answered += 1;
+                return Some(outcome);
+            }
+            if let Some(first) = entry.first.get(&(session, seq)) {
+                self.seen.answered += 1;
+                entry.repeats.push((position, *first));
+                return None;
+            }
+        }
+        if self.machines.get(&machine).is_some_and(|machine| machine.runs.is_migrating()) {
+            self.seen.kept_out += 1;
+            let outcome = Err(Rejection::host(HostCode::Migrating));
+            if session != 0 {
+                self.sessions.note(session, seq, &outcome);
+            }
+            return Some(outcome);
+        }
+        if session != 0 {
+            entry.first.insert((session, seq), position);
+        }
+        if machine == MACHINES {
+            entry.steps.push(Step::Change(given));
+            return None;
+        }
+        match entry.taking.get(&machine).map(|at| &mut entry.steps[*at]) {
+            Some(Step::Apply { given: others, .. }) => others.push(given),
+            _ => {
+                entry.taking.insert(machine.clone(), entry.steps.len());
+                entry.steps.push(Step::Apply { machine, given: vec![given] });
+            }
+        }
+        None
     }
 
     fn step(&mut self, entry: &mut Entry<'_>, step: Step) -> Result<(), Difference> {
@@ -483,6 +494,16 @@ impl ReplayedLog {
             Step::Apply { machine, given } => {
                 let requests: Vec<Request<'_>> = given.iter().map(request).collect();
                 let positions: Vec<usize> = given.iter().map(|given| given.position).collect();
+                if self.is_throttled(entry, &machine, &positions) {
+                    let outcome: Outcome = Err(Rejection::host(HostCode::Throttled));
+                    for given in given {
+                        entry.outcomes[given.position] = Some(outcome.clone());
+                        if given.session != 0 {
+                            self.sessions.note(given.session, given.seq, &outcome);
+                        }
+                    }
+                    return Ok(());
+                }
                 self.advance(entry, &machine, &positions, |module, state| {
                     module.apply_all(state, &turn, &requests)
                 })?;
@@ -497,10 +518,21 @@ impl ReplayedLog {
                 self.note(&machine, turn, || What::Commands(told));
                 Ok(())
             }
+            Step::Wake { machine, position } if self.machines[&machine].runs.is_migrating() => {
+                entry.outcomes[position] = Some(Ok(Vec::new()));
+                Ok(())
+            }
             Step::Wake { machine, position } => {
                 let wake = |module: &Specification, state: &State| module.wake(state, &turn);
                 self.note(&machine, turn, || What::Wake);
-                self.advance(entry, &machine, &[position], wake)
+                // Whether a machine has used up its share is not counted here: it sleeps on then.
+                let asleep = match &self.machines[&machine] {
+                    one if one.runs.has_share() => one.ways.clone(),
+                    _ => Vec::new(),
+                };
+                self.advance(entry, &machine, &[position], wake)?;
+                self.machines.get_mut(&machine).expect("looked up before").ways.extend(asleep);
+                Ok(())
             }
             Step::Done { machine, id, outcome, position } => {
                 self.note(&machine, turn, || What::Done);
@@ -508,7 +540,26 @@ impl ReplayedLog {
                     module.effect_done(state, &turn, id, outcome.clone())
                 })
             }
+            Step::Perform { machine, id, position } => self.perform(entry, &machine, id, position),
+            Step::Change(given) => {
+                let outcome = self.change_machines(entry, &given)?;
+                if given.session != 0 {
+                    self.sessions.note(given.session, given.seq, &outcome);
+                }
+                entry.outcomes[given.position] = Some(outcome);
+                Ok(())
+            }
         }
+    }
+
+    /// Whether a machine had used up its share: the replay does not count fuel, and takes it as it
+    /// is told where it can be.
+    fn is_throttled(&self, entry: &Entry<'_>, machine: &str, positions: &[usize]) -> bool {
+        let throttled = |position: &usize| {
+            let told = entry.told(*position);
+            told.is_some_and(|told| is_rejection(&told, HostCode::Throttled))
+        };
+        self.machines[machine].runs.has_share() && positions.iter().all(throttled)
     }
 
     /// Remembers what a keyed machine is given.
@@ -524,7 +575,8 @@ impl ReplayedLog {
         let turn = *self.turns.last().expect("genesis at least");
         for (name, machine) in &self.machines {
             let certain = machine.states.last().and_then(|(_, state)| state.as_ref());
-            let Some(state) = certain.filter(|_| machine.module.verifies()) else { continue };
+            let asks = machine.module.verifies() && !machine.runs.is_migrating();
+            let Some(state) = certain.filter(|_| asks) else { continue };
             if self.broken.is_some() {
                 return Ok(());
             }
@@ -609,6 +661,9 @@ impl ReplayedLog {
         for (number, found) in digests {
             let Some(machine) = self.names.get(number) else { continue };
             let Some(state) = self.state(machine, of) else { continue };
+            if !self.machines[machine].shape(of).is_bare {
+                continue;
+            }
             let expected = state.rows_digest();
             if expected != *found {
                 let (machine, found) = (machine.clone(), *found);
@@ -646,6 +701,34 @@ impl ReplayedLog {
 }
 
 impl Machine {
+    fn new(module: Specification, runs: Runs, way: Way, index: u64) -> Machine {
+        let states = vec![(index, Some(way.state.clone()))];
+        let shape = runs.shape(&module);
+        Machine {
+            module,
+            runs,
+            shapes: vec![(index, shape)],
+            ways: vec![way],
+            lost: false,
+            states,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// What it was after an entry that it has a state of.
+    fn shape(&self, index: u64) -> &Shape {
+        let place = self.shapes.partition_point(|(at, _)| *at <= index);
+        &self.shapes[place.saturating_sub(1)].1
+    }
+
+    /// The only state that it can have.
+    fn certain(&self) -> Option<&State> {
+        match &self.ways[..] {
+            [only] if !self.lost => Some(&only.state),
+            _ => None,
+        }
+    }
+
     /// A configuration change may carry out any effect that waits, or none.
     fn fork(&mut self, turn: &Turn, outcome: &Outcome) -> Result<(), Difference> {
         let mut more = Vec::new();
@@ -675,19 +758,38 @@ impl Machine {
             ways.truncate(1);
         }
         self.ways = ways;
-        let certain = match &self.ways[..] {
-            [only] if !self.lost => Some(only.state.clone()),
-            _ => None,
-        };
+        let certain = self.certain().cloned();
         if self.states.last().is_none_or(|(_, last)| *last != certain) {
             self.states.push((index, certain));
         }
     }
 }
 
-impl Entry<'_> {
-    fn told(&self, position: usize) -> Outcome {
-        self.committed.outcomes.get(position).map_or_else(|| Ok(Vec::new()), outcome)
+impl<'a> Entry<'a> {
+    fn new(committed: &'a Committed, turn: Turn, commands: usize) -> Entry<'a> {
+        Entry {
+            committed,
+            turn,
+            steps: Vec::new(),
+            outcomes: vec![None; commands],
+            repeats: Vec::new(),
+            first: BTreeMap::new(),
+            taking: BTreeMap::new(),
+        }
+    }
+
+    /// All that was planned is done.
+    fn end_segment(&mut self) {
+        for (repeat, first) in std::mem::take(&mut self.repeats) {
+            self.outcomes[repeat] = self.outcomes[first].clone();
+        }
+        self.first.clear();
+        self.taking.clear();
+    }
+
+    /// What the cluster said, if anybody knows.
+    fn told(&self, position: usize) -> Option<Outcome> {
+        self.committed.outcomes.get(position).map(outcome)
     }
 
     fn agrees(&self, position: usize, outcome: &Outcome) -> Result<(), Difference> {
@@ -713,6 +815,14 @@ impl fmt::Debug for ReplayedLog {
 pub(super) fn request(given: &Given) -> Request<'_> {
     let Given { principal, session, seq, payload, .. } = given;
     Request { principal, session: *session, seq: *seq, payload }
+}
+
+fn refused(code: HostCode) -> Option<Outcome> {
+    Some(Err(Rejection::host(code)))
+}
+
+fn is_rejection(outcome: &Outcome, code: HostCode) -> bool {
+    outcome.as_ref().is_err_and(|rejection| rejection.host_code() == Some(code))
 }
 
 fn outcome(reply: &Reply) -> Outcome {

@@ -57,6 +57,7 @@ pub(super) fn origins() -> Vec<Origin> {
         module: module(name),
         number,
         config: config(name),
+        sha256: built_in(name).sha256,
     };
     NAMES.iter().zip(1..).map(origin).collect()
 }
