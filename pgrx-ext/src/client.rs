@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use pgraft_node::rpc::{Answer, Op, Request, Response, body_length};
+use pgraft_node::rpc::{Answer, FRAME_BYTES_MAX, Op, Request, Response, body_length};
 
 use crate::board::{Phase, board};
 use crate::report::Report;
@@ -44,13 +44,21 @@ thread_local! {
     static CACHED: RefCell<Option<ManuallyDrop<Connection>>> = const { RefCell::new(None) };
 }
 
-/// Asks the node, and waits for its answer.
+/// Asks the node, and waits for its answer as long as `pgraft.request_timeout` says.
 ///
 /// # Errors
 /// When it is not running, does not answer in time, or could not carry out the request.
 pub(crate) fn ask(op: Op) -> Result<Answer, Report> {
+    ask_within(op, settings::request_timeout())
+}
+
+/// The same for what may take longer.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_within(op: Op, timeout: Duration) -> Result<Answer, Report> {
     board()?;
-    let mut exchange = Exchange::new(op);
+    let mut exchange = Exchange::new(op, timeout);
     let mut connection = match take_cached() {
         Some(cached) => cached,
         None => connect()?,
@@ -85,11 +93,24 @@ pub(crate) fn ask_machine(
     op: Op,
     refused: impl FnOnce(&pgraft_host::Rejection) -> Report,
 ) -> Result<Vec<u8>, Report> {
-    match ask(op)? {
-        Answer::Outcome { outcome: Ok(reply), .. } => Ok(reply),
+    Ok(outcome(ask(op)?, refused)?.1)
+}
+
+/// The outcome that an answer is: the index at which it took effect, and the machine's reply.
+///
+/// # Errors
+/// When the machine rejects, and when the answer is something else.
+pub(crate) fn outcome(
+    answer: Answer,
+    refused: impl FnOnce(&pgraft_host::Rejection) -> Report,
+) -> Result<(u64, Vec<u8>), Report> {
+    match answer {
+        Answer::Outcome { index, outcome: Ok(reply) } => Ok((index, reply)),
         Answer::Outcome { outcome: Err(rejection), .. } => Err(refused(&rejection)),
-        Answer::Json(_) | Answer::Done => Err(Report::protocol("a report instead of an outcome")),
-        Answer::Failed(_) => unreachable!("ask() turns it into an error"),
+        Answer::Json(_) | Answer::Events(_) | Answer::Done => {
+            Err(Report::protocol("a report instead of an outcome"))
+        }
+        Answer::Failed(failure) => Err(Report::failure(failure)),
     }
 }
 
@@ -101,6 +122,8 @@ enum Broken {
     TimedOut,
     /// The answer does not decode.
     Malformed(String),
+    /// The request has so many bytes.
+    TooLarge(usize),
 }
 
 struct Exchange {
@@ -114,11 +137,11 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(op: Op) -> Exchange {
-        let timeout = settings::request_timeout();
+    fn new(op: Op, timeout: Duration) -> Exchange {
         let writes = match op {
             Op::Command { .. } | Op::Transfer { .. } => true,
-            Op::Query { .. } | Op::Status => false,
+            Op::Change { dry_run, .. } => !dry_run,
+            Op::Query { .. } | Op::Status | Op::Machines { .. } | Op::Events { .. } => false,
         };
         Exchange { op, writes, timeout, deadline: Instant::now() + timeout, sent: false }
     }
@@ -127,6 +150,9 @@ impl Exchange {
         let id = connection.next_id;
         connection.next_id += 1;
         let frame = self.request(id).encode();
+        if frame.len() > FRAME_BYTES_MAX {
+            return Err(Broken::TooLarge(frame.len()));
+        }
         self.send(connection, &frame)?;
         let body = self.receive(connection)?;
         let response = Response::decode(&body).map_err(|e| Broken::Malformed(e.to_string()))?;
@@ -202,6 +228,9 @@ impl Exchange {
         let timeout_ms = self.timeout.as_millis();
         let message = match broken {
             Broken::Malformed(why) => return Report::protocol(why),
+            Broken::TooLarge(bytes) => {
+                return Report::too_long("the request", bytes, FRAME_BYTES_MAX);
+            }
             Broken::Closed => "pgraft worker closed the connection".to_owned(),
             Broken::TimedOut => format!("no answer from the pgraft worker within {timeout_ms} ms"),
         };

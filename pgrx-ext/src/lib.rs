@@ -19,6 +19,7 @@ use pgrx::prelude::*;
 mod bell;
 mod board;
 mod client;
+mod json;
 mod log_lines;
 mod report;
 mod settings;

@@ -9,7 +9,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use pgraft_host::Rejection;
+use pgraft_host::{HostCode, Rejection};
 use pgraft_node::rpc::{Failure, FailureKind};
 
 /// An error that waits to be raised.
@@ -134,16 +134,29 @@ impl Report {
 
     /// A machine said no: equal on every node, nothing was changed.
     pub(crate) fn rejection(rejection: &Rejection) -> Report {
-        let code = match rejection.code {
-            HOST_QUOTA => PgSqlErrorCode::ERRCODE_DISK_FULL,
-            HOST_MIGRATING => PgSqlErrorCode::ERRCODE_CANNOT_CONNECT_NOW,
-            HOST_RETIRED | HOST_UNKNOWN_MACHINE => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            HOST_SESSION_EXPIRED => PgSqlErrorCode::ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN,
-            // Traps, limits of a module and malformed commands: a bug of ours, not of the caller.
-            ..MACHINE_FIRST => PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
-            MACHINE_FIRST.. => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        let code = match rejection.host_code() {
+            Some(code) => host_code(code),
+            None if rejection.code < MACHINE_FIRST => {
+                PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
+            }
+            None => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         };
         Report::new(code, rejection.message.clone())
+    }
+
+    /// The same for programs that know the machine: with its name and the code of the rejection.
+    pub(crate) fn machine_rejection(machine: &str, rejection: &Rejection) -> Report {
+        let (code, detail) = (rejection.code, Report::rejection(rejection));
+        let detail = detail.detail(format!("Machine \"{machine}\" rejected it with code {code}."));
+        match rejection.host_code().map(host_hint) {
+            Some(hint) if !hint.is_empty() => detail.hint(hint),
+            _ => detail,
+        }
+    }
+
+    /// Whether it says that a write may have taken effect.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.code == PgSqlErrorCode::ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN
     }
 
     /// The same, where the machine's own codes say more than "invalid".
@@ -152,9 +165,56 @@ impl Report {
     }
 }
 
-const HOST_QUOTA: u32 = 6;
-const HOST_MIGRATING: u32 = 8;
-const HOST_RETIRED: u32 = 9;
-const HOST_UNKNOWN_MACHINE: u32 = 10;
-const HOST_SESSION_EXPIRED: u32 = 11;
+/// First of the codes that are the machines' own.
 const MACHINE_FIRST: u32 = 100;
+
+fn host_code(code: HostCode) -> PgSqlErrorCode {
+    match code {
+        HostCode::Quota => PgSqlErrorCode::ERRCODE_DISK_FULL,
+        HostCode::Throttled => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+        HostCode::Migrating => PgSqlErrorCode::ERRCODE_CANNOT_CONNECT_NOW,
+        HostCode::UnknownMachine => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        HostCode::SessionExpired => PgSqlErrorCode::ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN,
+        HostCode::BadModule => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        HostCode::Conflict | HostCode::ModuleMissing | HostCode::ConfRefused => {
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        }
+        // The module's fault, not the caller's.
+        HostCode::Trap
+        | HostCode::OutOfFuel
+        | HostCode::OutOfMemory
+        | HostCode::StackOverflow
+        | HostCode::ReadOnly
+        | HostCode::BadInterface
+        | HostCode::MalformedCommand => PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+    }
+}
+
+/// What to do about a rejection of the host, a sentence or two; may be empty.
+fn host_hint(code: HostCode) -> &'static str {
+    match code {
+        HostCode::Trap | HostCode::StackOverflow | HostCode::BadInterface | HostCode::ReadOnly => {
+            "Nothing was changed. This is a fault of the module: pgraft machine check finds such."
+        }
+        HostCode::OutOfFuel => {
+            "Nothing was changed. Ask for less at once, or raise the machine's limit command_fuel."
+        }
+        HostCode::OutOfMemory => {
+            "Nothing was changed. Ask for less at once, or raise the machine's limit memory_bytes."
+        }
+        HostCode::Quota => {
+            "Nothing was changed. The limits and what is used stand in the view pgraft.machines; \
+             pgraft_machine_limits changes them."
+        }
+        HostCode::Throttled => {
+            "Nothing was changed. Try again in a second, or raise the machine's limit share_fuel."
+        }
+        HostCode::Migrating => "Nothing was changed. Try again when its migration is through.",
+        HostCode::UnknownMachine => "The view pgraft.machines lists all machines.",
+        HostCode::SessionExpired => "Read the current state before you repeat it.",
+        HostCode::ModuleMissing => "Nothing was changed. Try again: the module is sent anew.",
+        HostCode::BadModule => "Nothing was changed. pgraft machine check tells what is wrong.",
+        HostCode::Conflict => "Nothing was changed. See the view pgraft.machines.",
+        HostCode::MalformedCommand | HostCode::ConfRefused => "",
+    }
+}

@@ -61,6 +61,7 @@ static INITIAL_CLUSTER_STATE: GucSetting<ClusterState> =
 static INITIAL_CLUSTER_TOKEN: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pgraft"));
 static DATA_DIR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"pgraft"));
+static COMPILER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static ELECTION_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(100);
 static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
@@ -112,6 +113,11 @@ fn define_node() {
         c"pgraft.data_dir",
         c"Folder of this node's log and state, relative to the data directory of the server.",
         &DATA_DIR,
+    );
+    text(
+        c"pgraft.compiler",
+        c"The program that compiles modules; empty: pgraft-compile beside postgres.",
+        &COMPILER,
     );
     GucRegistry::define_enum_guc(
         c"pgraft.initial_cluster_state",
@@ -222,6 +228,7 @@ pub(crate) fn for_node() -> Settings {
     };
     let millis = |setting: &GucSetting<i32>| u64::try_from(setting.get()).expect("limits are > 0");
     let data_dir = text(&DATA_DIR);
+    let compiler = Some(text(&COMPILER)).filter(|path| !path.is_empty()).map(PathBuf::from);
     let join = |dir: String| if dir.is_empty() { PathBuf::new() } else { server_dir().join(dir) };
     Settings {
         name: text(&NAME),
@@ -240,6 +247,7 @@ pub(crate) fn for_node() -> Settings {
         read_consistency: "linearizable".to_owned(),
         log_level: log_level().to_owned(),
         socket: PathBuf::from(SOCKET),
+        compiler,
         ..Settings::defaults()
     }
 }

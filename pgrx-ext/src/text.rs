@@ -20,7 +20,7 @@ const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
 impl Text {
     /// # Errors
     /// Raises an error of PostgreSQL when a character does not exist in UTF-8.
-    fn from_server(bytes: &[u8]) -> Text {
+    pub(crate) fn from_server(bytes: &[u8]) -> Text {
         let length = c_int::try_from(bytes.len()).expect("a datum is below 1 GiB");
         // SAFETY: pointer and length are those of a slice. The result is the same pointer, when
         // there was nothing to convert, or a new string that ends in a zero byte.
@@ -51,6 +51,16 @@ impl Text {
                 std::ffi::CStr::from_ptr(converted).to_bytes().into_datum()
             }
         }
+    }
+}
+
+impl IntoDatum for Text {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        self.into_server()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
     }
 }
 

@@ -222,7 +222,8 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, _argument: pg_sys::Datum) {
 }
 
 /// Runs `start` with every signal blocked that is not caused by the thread itself: the threads
-/// that it starts inherit the mask.
+/// that it starts inherit the mask. So does the program that compiles modules: it must hear that
+/// its time is up.
 fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     // SAFETY: the sets live on this stack; masks belong to this thread.
     let before = unsafe {
@@ -237,6 +238,7 @@ fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
             libc::SIGTRAP,
             libc::SIGABRT,
             libc::SIGSYS,
+            libc::SIGXCPU,
         ] {
             libc::sigdelset(&raw mut blocked, caused_by_itself);
         }

@@ -32,7 +32,7 @@ pub fn check(candidate: &Candidate, log: &Log, repeat: &str) -> Result<Vec<Part>
     let (told, rows) = (log.told(), log.last().rows_digest());
     let part = |(way, name, says): (Way, &str, &str)| match hosts.compare_with(way, &told, rows) {
         Ok(_) => {
-            let (commands, bytes) = (grouped(log.commands()), grouped(log.last().size() as usize));
+            let (commands, bytes) = (grouped(log.commands()), grouped(log.last().size()));
             let says = format!("{says}: {commands} outcomes and {bytes} bytes of rows equal");
             Part::pass(name, says)
         }

@@ -1,5 +1,6 @@
 //! What a module may be, so that compiling and instantiating it stays bounded. Every node of a
 //! cluster must agree on these: a raise is safe once all nodes have it, lowering one is not.
+#![cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only a compiler looks at them"))]
 
 use crate::{CORE_INSTANCES_PER_COMPONENT, TABLES_PER_COMPONENT};
 
@@ -27,6 +28,9 @@ pub(crate) const FUNCTION_LOCALS_MAX: u64 = 5_000;
 pub(crate) const LOCALS_MAX: u64 = 1_000_000;
 /// Blocks within each other in one function: a switch of so many cases.
 pub(crate) const FUNCTION_NESTING_MAX: u64 = 5_000;
+/// Locals times loops of one function: the compiler asks at each loop which locals it carries. 36 KB
+/// of code with 8 million took a minute.
+pub(crate) const FUNCTION_CARRIED_MAX: u64 = 4_000_000;
 /// Cost of one function's frame, as `depth.rs` counts it.
 pub(crate) const FUNCTION_COST_MAX: u64 = 96 << 10;
 /// Globals of one core module.

@@ -13,8 +13,9 @@ use wasmparser::{
 
 use crate::limits::{
     COMPONENT_BYTES_MAX, COMPONENT_ITEMS_MAX, CORE_INSTANCES_MAX, CORE_MODULES_MAX, EXPORTS_MAX,
-    FUNCTION_BYTES_MAX, FUNCTION_COST_MAX, FUNCTION_LOCALS_MAX, FUNCTION_NESTING_MAX,
-    FUNCTIONS_MAX, GLOBALS_MAX, LOCALS_MAX, MEMORIES_MAX, SEGMENTS_MAX, TABLES_MAX, TYPES_MAX,
+    FUNCTION_BYTES_MAX, FUNCTION_CARRIED_MAX, FUNCTION_COST_MAX, FUNCTION_LOCALS_MAX,
+    FUNCTION_NESTING_MAX, FUNCTIONS_MAX, GLOBALS_MAX, LOCALS_MAX, MEMORIES_MAX, SEGMENTS_MAX,
+    TABLES_MAX, TYPES_MAX,
 };
 use crate::{MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 
@@ -321,7 +322,7 @@ impl Walk {
         }
         let locals = u64::from(validator.len_locals());
         at_most("locals of one function", locals, FUNCTION_LOCALS_MAX)?;
-        let (mut height, mut passed, mut calls) = (0, 0, false);
+        let (mut height, mut passed, mut loops, mut calls) = (0, 0, 0_u64, false);
         let operators = body.get_operators_reader().map_err(words)?;
         for operator in operators.into_iter_with_offsets() {
             let (operator, offset) = operator.map_err(words)?;
@@ -348,6 +349,7 @@ impl Walk {
                 let callee = callee.unwrap_func();
                 passed = passed.max(callee.params().len() + callee.results().len());
             }
+            loops += u64::from(matches!(operator, Operator::Loop { .. }));
             let is_call = callee.is_some();
             calls |= is_call;
             // Only a call puts more than one new value there.
@@ -357,6 +359,7 @@ impl Walk {
                     .any(|depth| validator.get_operand_type(depth) == Some(Some(ValType::V128)));
         }
         self.allocations = validator.into_allocations();
+        at_most("locals times loops in one function", locals * loops, FUNCTION_CARRIED_MAX)?;
         let value_cost = if wide { VECTOR_COST } else { VALUE_COST };
         let cost = FRAME_COST + (locals + u64::from(height) + passed as u64) * value_cost;
         at_most("bytes of stack for one function", cost, FUNCTION_COST_MAX)?;

@@ -2,7 +2,8 @@
 //!
 //! [`Tree`] is an installed PostgreSQL of some major, [`Server`] one running server, [`Cluster`]
 //! several that form a cluster. [`Writer`] and [`Watch`] keep the promises' books while a test
-//! kills things: which writes were acknowledged, and who led in which term.
+//! kills things: which writes were acknowledged, and who led in which term. [`Module`] is a state
+//! machine to install.
 //! Servers never outlive the test: they die with the thread that started them.
 //! Not here: the tests (tests/*.rs), and anything that only simulates a server.
 //!
@@ -11,6 +12,7 @@
 
 mod account;
 mod cluster;
+mod module;
 mod poll;
 mod process;
 mod server;
@@ -20,6 +22,7 @@ mod watch;
 mod writer;
 
 pub use cluster::{Cluster, free_ports};
+pub use module::{Module, bytea};
 pub use poll::{poll, until};
 pub use server::{Server, Setting};
 pub use sql::{Refusal, Sql};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pgraft_cluster_tests::{Cluster, Server, Sql, Tree, until};
+use pgraft_cluster_tests::{Cluster, Module, Server, Sql, Tree, until};
 
 #[test]
 fn postgresql_14() {
@@ -42,6 +42,7 @@ fn smoke(major: u32) {
         .unwrap();
     status(&mut sql);
     store(&mut sql);
+    machines(&mut sql);
     arguments(&mut sql);
     privileges(&mut sql);
     settings(&mut sql, major);
@@ -152,6 +153,21 @@ fn store(sql: &mut Sql) {
     sql.run("RESET pgraft.read_consistency").unwrap();
 }
 
+/// Types and defaults of the functions; tests/machines.rs has what they do.
+fn machines(sql: &mut Sql) {
+    let module = Module::build("examples/counter", &[]).literal();
+    sql.run(&format!("SELECT pgraft_machine_install('fruit', {module})")).unwrap();
+    let call = "SELECT pgraft_call('fruit', '{\"add\":\"apples\"}')::text";
+    assert_eq!(sql.one::<String>(call).unwrap(), "1");
+    let query = "SELECT pgraft_query('fruit', jsonb_build_object('get', 'apples'))::text";
+    assert_eq!(sql.one::<String>(query).unwrap(), "1");
+    let payload = "SELECT convert_from(payload, 'UTF8') FROM pgraft_events('fruit')";
+    assert_eq!(sql.one::<String>(payload).unwrap(), "1");
+    let names = "SELECT string_agg(name || ' ' || state, ',' ORDER BY name) FROM pgraft.machines";
+    let shown = sql.one::<String>(names).unwrap();
+    assert_eq!(shown, "fruit running,kv running,membership running");
+}
+
 /// Every wrong argument has its SQLSTATE, and none of them harms the server.
 fn arguments(sql: &mut Sql) {
     for (statement, code) in [
@@ -209,7 +225,7 @@ fn privileges(sql: &mut Sql) {
 
 fn settings(sql: &mut Sql, major: u32) {
     let count = "SELECT count(*) FROM pg_settings WHERE name LIKE 'pgraft.%'";
-    assert_eq!(sql.one::<i64>(count).unwrap(), 11);
+    assert_eq!(sql.one::<i64>(count).unwrap(), 12);
     assert_eq!(sql.one::<String>("SHOW pgraft.election_timeout").unwrap(), "1s");
     assert_eq!(sql.refused("SET pgraft.read_consistency = 'wrong'").code, "22023");
     assert_eq!(sql.refused("SET pgraft.name = 'other'").code, "55P02");

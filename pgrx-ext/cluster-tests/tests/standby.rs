@@ -2,7 +2,7 @@
 //! must not clone one.
 #![allow(clippy::unwrap_used, reason = "a statement that fails fails the test")]
 
-use pgraft_cluster_tests::{Cluster, Server, free_ports, until};
+use pgraft_cluster_tests::{Cluster, Module, Server, free_ports, until};
 
 /// A base backup takes the folder of the node along. It would vote twice: it must refuse.
 #[test]
@@ -60,6 +60,12 @@ fn a_hot_standby_works_as_a_node() {
     until("the standby writes to the cluster", || sql.put("b", "from the standby").ok());
     let value = cluster.connect(0).get("b").unwrap();
     assert_eq!(value.as_deref(), Some("from the standby"));
+    let module = Module::build("examples/counter", &[]).literal();
+    sql.run(&format!("SELECT pgraft_machine_install('fruit', {module})")).unwrap();
+    let add = "SELECT pgraft_call('fruit', '{\"add\":\"apples\"}')::text";
+    assert_eq!(sql.one::<String>(add).unwrap(), "1", "a machine, from the standby");
+    let get = "SELECT pgraft_query('fruit', '{\"get\":\"apples\"}')::text";
+    assert_eq!(cluster.connect(0).one::<String>(get).unwrap(), "1");
     assert_eq!(sql.refused("CREATE TABLE t ()").code, "25006", "PostgreSQL itself stays read-only");
     standby.stop();
     standby.assert_never_crashed();

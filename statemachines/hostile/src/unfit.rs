@@ -60,6 +60,13 @@ fn bombs() -> Vec<Hostile> {
     let instances = format!("(component (core module $m (memory 1)) {instances})");
     let two = "(component (core module $m (memory 1))
         (core instance (instantiate $m)) (core instance (instantiate $m)))";
+    // A minute of the compiler's time for each few thousand of them.
+    let loops = format!(
+        "(func (local {}) {}{})",
+        "i64 ".repeat(4_000),
+        "(loop (local.set 7 (i64.add (local.get 7) (i64.const 1)))".repeat(2_000),
+        "(br_if 0 (i64.eqz (local.get 9))))".repeat(2_000),
+    );
     let text = |text: &str| wat::parse_str(text).expect("the text is a component");
     vec![
         refused(
@@ -77,6 +84,7 @@ fn bombs() -> Vec<Hostile> {
             around(&format!("(func {operands})")),
             "of stack for one function",
         ),
+        refused("loops-and-locals", around(&loops), "locals times loops"),
         refused("a-long-function", around(&format!("(func {long})")), "bytes of one function"),
         refused("nested-components", text(&boxes), "a component within it has parts that run"),
         refused("20-core-modules", text(&modules), "core modules; the limit is 16"),

@@ -14,6 +14,7 @@ use crate::machine_spec::{Broken, Origin, ReplayedLog};
 fn counter() -> Origin {
     let modules = pgraft_bundle::test_modules();
     let module = modules.iter().find(|module| module.name == "counter").unwrap();
+    let sha256 = module.sha256;
     let code = Code {
         name: module.name,
         component: module.component,
@@ -21,8 +22,8 @@ fn counter() -> Origin {
         compiled_sha256: module.compiled_sha256,
     };
     let machines = Arc::new(Machines::new(Place::Simulation, &[code]).unwrap());
-    let module = Specification::new(&machines, "counter", &module.sha256).unwrap();
-    Origin { module, number: 3, config: Vec::new() }
+    let module = Specification::new(&machines, "counter", &sha256).unwrap();
+    Origin { module, number: 3, config: Vec::new(), sha256 }
 }
 
 /// A log of these entries; nobody knows what came of them.
