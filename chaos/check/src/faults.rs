@@ -161,7 +161,8 @@ impl<'a> Clusters<'a> {
         let Runs { runs, operations, faults, page } = all;
         let operations = grouped(operations);
         let says = format!(
-            "{runs} cluster{} of {}, {faults} faults, {operations} operations, judged by the module",
+            "{runs} cluster{} of {}, {faults} faults, {operations} operations, judged by the \
+             module",
             if runs == 1 { "" } else { "s" },
             scenario.nodes
         );

@@ -1,6 +1,6 @@
 //! The same log on real hosts over SQLite, in other ways than entry by entry: another engine, a
-//! snapshot to another disk half-way, a crash. Each must say what the module says as a function, and
-//! end with equal tables. Not here: the hosts (pgraft-model).
+//! snapshot to another disk half-way, a crash. Each must say what the module says as a function,
+//! and end with equal tables. Not here: the hosts (pgraft-model).
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What the machine said while clients asked it: how often it accepted, what it refused, and
-//! whether a call ended badly. The clusters stay correct when a module traps; its author still wants to
-//! know. Not here: whether answers are right.
+//! whether a call ended badly. The clusters stay correct when a module traps; its author still
+//! wants to know. Not here: whether answers are right.
 
 use std::collections::BTreeMap;
 
