@@ -71,6 +71,11 @@ impl Export {
         (Export::QueryKey, "query-key"),
         (Export::Invariant, "invariant"),
     ];
+
+    fn name(self) -> &'static str {
+        let mut all = Export::GUEST.iter().chain(&Export::VERIFICATION);
+        all.find(|(export, _)| *export as usize == self as usize).map_or("", |(_, name)| name)
+    }
 }
 
 pub(crate) type Returned<R> = (Call, std::result::Result<R, Ended>);
@@ -217,7 +222,7 @@ fn types(module: &Module, store: &mut Store<State>, instance: &Instance) -> Resu
         instance
             .get_typed_func::<P, R>(&mut *store, module.export(export))
             .map(|_| ())
-            .map_err(|why| why.context(format!("its export {export:?} has another type")))
+            .map_err(|why| why.context(format!("its export {} has another type", export.name())))
     }
     type Done = std::result::Result<(), GuestError>;
     type Step = std::result::Result<Progress, GuestError>;

@@ -18,9 +18,9 @@ use crate::cluster::{Cluster, wait_until};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a node answered, its "no" in words.
-type Told = Result<Vec<u8>, String>;
+pub(crate) type Told = Result<Vec<u8>, String>;
 
-fn ask(socket: &Path, op: Op) -> Told {
+pub(crate) fn ask(socket: &Path, op: Op) -> Told {
     let mut client = Client::connect(socket, PATIENCE).map_err(|error| error.to_string())?;
     match client.ask(op).map_err(|error| error.to_string())? {
         Answer::Outcome { outcome, .. } => outcome.map_err(|rejection| rejection.message),
@@ -43,15 +43,19 @@ fn module(name: &str) -> &'static [u8] {
 fn stage(socket: &Path, component: &[u8]) -> [u8; 32] {
     let helper = PathBuf::from(env!("CARGO_BIN_EXE_pgraft")).with_file_name("pgraft-compile");
     assert!(helper.exists(), "build it: cargo build --package pgraft-compile");
-    let module = Module::new(component).unwrap();
-    for (_, op) in module.stage() {
-        ask(socket, op).unwrap();
-    }
-    module.sha256()
+    try_stage(socket, component).unwrap()
 }
 
-fn install(socket: &Path, machine: &str, component: &[u8], force: bool) -> Told {
-    let (machine, sha256) = (machine.to_owned(), stage(socket, component));
+fn try_stage(socket: &Path, component: &[u8]) -> Result<[u8; 32], String> {
+    let module = Module::new(component)?;
+    for (_, op) in module.stage() {
+        ask(socket, op)?;
+    }
+    Ok(module.sha256())
+}
+
+pub(crate) fn install(socket: &Path, machine: &str, component: &[u8], force: bool) -> Told {
+    let (machine, sha256) = (machine.to_owned(), try_stage(socket, component)?);
     let (config, limits) = (Vec::new(), Vec::new());
     change(socket, &Change::Install { machine, sha256, config, limits }, force)
 }
@@ -68,11 +72,11 @@ fn call(socket: &Path, machine: &str, name: &str) -> Told {
     ask(socket, Op::Command { machine: machine.to_owned(), payload: name.into() })
 }
 
-fn query(socket: &Path, machine: &str, name: &str, stale: bool) -> Told {
+pub(crate) fn query(socket: &Path, machine: &str, name: &str, stale: bool) -> Told {
     ask(socket, Op::Query { machine: machine.to_owned(), payload: name.into(), stale })
 }
 
-fn listed(socket: &Path, machine: &str) -> Option<Value> {
+pub(crate) fn listed(socket: &Path, machine: &str) -> Option<Value> {
     let text = ask(socket, Op::Machines { stale: true }).ok()?;
     let machines: Vec<Value> = serde_json::from_slice(&text).ok()?;
     machines.into_iter().find(|one| one["name"] == machine)
