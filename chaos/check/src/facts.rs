@@ -1,6 +1,8 @@
 //! What can be said of a module without asking it anything: its description, its imports and its
 //! size. Not here: what it does.
 
+use std::fmt;
+
 use pgraft_judge::Rank;
 
 use crate::candidate::Candidate;
@@ -79,8 +81,8 @@ fn yes_or_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-/// A number with commas between thousands.
-pub fn grouped(number: usize) -> String {
+/// A whole number with commas between thousands.
+pub fn grouped(number: impl fmt::Display) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -108,7 +108,7 @@ impl<'a> Clusters<'a> {
             tally.add(part).map_err(|why| format!("standard output: {why}"))?;
         }
         for (name, (rank, says, runs)) in &self.promises {
-            let part = Part::new(name, *rank, format!("{says}; looked at in {runs} runs"));
+            let part = Part::new(name, *rank, format!("{says}; so in {runs} runs"));
             tally.add(part).map_err(|why| format!("standard output: {why}"))?;
         }
         Ok(())
@@ -159,9 +159,11 @@ impl<'a> Clusters<'a> {
         }
         ticker.end();
         let Runs { runs, operations, faults, page } = all;
-        let operations = grouped(usize::try_from(operations).unwrap_or(usize::MAX));
+        let operations = grouped(operations);
         let says = format!(
-            "{runs} clusters of {}, {faults} faults, {operations} operations, judged by the module",
+            "{runs} cluster{} of {}, {faults} faults, {operations} operations, judged by the \
+             module",
+            if runs == 1 { "" } else { "s" },
             scenario.nodes
         );
         Ok(Part { page, ..Part::pass(&scenario.name, says) })

@@ -205,7 +205,8 @@ fn rust(name: &str, sdk: &Path) -> Files {
     if let Ok(lock) = fs::read_to_string(root.join("Cargo.lock")) {
         files.push(("Cargo.lock".to_owned(), lock));
     }
-    let listed = "| `src/lib.rs` | the machine |\n| `tests/machine.rs` | plain tests: `cargo test` |\n\
+    let listed = "| `src/lib.rs` | the machine |\n\
+                  | `tests/machine.rs` | plain tests: `cargo test` |\n\
                   | `examples/native.rs` | the machine as a program, which `test` compares |\n";
     let call = r#"{"put":{"what":"apples","amount":3}}"#;
     files.extend(around(Language::Rust, name, listed, call, r#"{"get":"apples"}"#));

@@ -1,6 +1,6 @@
 //! The same log on real hosts over SQLite, in other ways than entry by entry: another engine, a
-//! snapshot to another disk half-way, a crash. Each must say what the module says as a function, and
-//! end with equal tables. Not here: the hosts (pgraft-model).
+//! snapshot to another disk half-way, a crash. Each must say what the module says as a function,
+//! and end with equal tables. Not here: the hosts (pgraft-model).
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub fn check(candidate: &Candidate, log: &Log, repeat: &str) -> Result<Vec<Part>
     let (told, rows) = (log.told(), log.last().rows_digest());
     let part = |(way, name, says): (Way, &str, &str)| match hosts.compare_with(way, &told, rows) {
         Ok(_) => {
-            let (commands, bytes) = (grouped(log.commands()), grouped(log.last().size() as usize));
+            let (commands, bytes) = (grouped(log.commands()), grouped(log.last().size()));
             let says = format!("{says}: {commands} outcomes and {bytes} bytes of rows equal");
             Part::pass(name, says)
         }

@@ -1,6 +1,6 @@
 //! The machine as a native program, asked line by line what the module was asked (the protocol of
-//! pgraft-sdk, `native::serve`): outcomes, events, wake-up and rows must be equal after every entry.
-//! Not here: where the log comes from.
+//! pgraft-sdk, `native::serve`): outcomes, events, wake-up and rows must be equal after every
+//! entry. Not here: where the log comes from.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What the machine said while clients asked it: how often it accepted, what it refused, and
-//! whether a call ended badly. The clusters stay correct when a module traps; its author still wants to
-//! know. Not here: whether answers are right.
+//! whether a call ended badly. The clusters stay correct when a module traps; its author still
+//! wants to know. Not here: whether answers are right.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use pgraft_host::HostCode;
 use pgraft_judge::Rank;
 use pgraft_judge::history::{History, Reply, What};
 
+use crate::facts::grouped;
 use crate::tally::Part;
 
 /// Name of the part.
@@ -69,7 +70,8 @@ impl Outcomes {
     /// What it comes to.
     pub fn part(&self) -> Part {
         let refused: u64 = self.refused.values().map(|(count, ..)| count).sum();
-        let says = format!("{} calls accepted, {refused} refused", self.accepted);
+        let says =
+            format!("{} calls accepted, {} refused", grouped(self.accepted), grouped(refused));
         let line = |(code, (count, message, says)): (&u32, &(u64, String, String))| {
             format!("refused {count} times ({code}): {message}; for example {says}")
         };

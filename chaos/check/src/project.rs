@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool, String> {
     let mut told = |line: &str| drop(writeln!(out, "{line}"));
     let module = built(&arguments.project, arguments.out.as_deref(), &mut told)?;
     let bytes = fs::metadata(&module).map_err(|why| format!("{}: {why}", module.display()))?.len();
-    let size = grouped(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let size = grouped(bytes);
     writeln!(out, "{}: {size} bytes", module.display())
         .map_err(|why| format!("standard output: {why}"))?;
     Ok(true)

@@ -195,7 +195,8 @@ impl Cluster {
         let settings = Rc::new(RefCell::new(settings));
         // Who comes later may have been built later.
         let joins = settings.borrow().initial_cluster_state == "existing";
-        let other_build = Rc::new(Cell::new(self.ground.mixed && joins && number % 2 == 0));
+        let other_build =
+            Rc::new(Cell::new(self.ground.mixed && joins && number.is_multiple_of(2)));
         let place = Place {
             process: Arc::clone(&process),
             settings: Rc::clone(&settings),

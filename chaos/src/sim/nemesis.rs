@@ -46,7 +46,8 @@ struct Active {
 }
 
 impl Nemesis {
-    /// Carries out `plan`; what operators do is handed to `changes`, and to another operator. A healthy disk's jobs take
+    /// Carries out `plan`; what operators do is handed to `changes`, and to another operator. A
+    /// healthy disk's jobs take
     /// up to `disk_ms_max`; a node with an older disk is left alone for `settle`.
     pub(super) fn new(
         plan: &Plan,

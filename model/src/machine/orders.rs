@@ -247,6 +247,17 @@ impl Model for Orders {
         }
     }
 
+    fn format_action(&self, action: &Action) -> String {
+        match action {
+            Action::Next(client) => format!("the next command of client {client}"),
+            Action::Both(one, other) => {
+                format!("the next commands of clients {one} and {other}, in one entry")
+            }
+            Action::Again(client) => format!("the last command of client {client} once more"),
+            Action::Wake => "the wake-up".to_owned(),
+        }
+    }
+
     /// # Panics
     /// When the engine fails: no memory, or no instance left.
     fn next_state(&self, last: &State, action: Action) -> Option<State> {

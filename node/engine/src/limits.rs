@@ -28,7 +28,8 @@ pub(crate) const FUNCTION_LOCALS_MAX: u64 = 5_000;
 pub(crate) const LOCALS_MAX: u64 = 1_000_000;
 /// Blocks within each other in one function: a switch of so many cases.
 pub(crate) const FUNCTION_NESTING_MAX: u64 = 5_000;
-/// Locals times loops of one function: the compiler asks at each loop which locals it carries. 36 KB
+/// Locals times loops of one function: the compiler asks at each loop which locals it carries. 36
+/// KB
 /// of code with 8 million took a minute.
 pub(crate) const FUNCTION_CARRIED_MAX: u64 = 4_000_000;
 /// Cost of one function's frame, as `depth.rs` counts it.

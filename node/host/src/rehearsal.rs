@@ -85,7 +85,6 @@ impl Querier {
     }
 
     /// Which module would be tried, under which limits, and how; `None` when nothing would run.
-    #[expect(clippy::type_complexity, reason = "said in one line, used once")]
     fn cast<'a>(
         &self,
         change: &'a Change,

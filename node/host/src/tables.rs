@@ -49,7 +49,6 @@ impl WriteTables for StateStore {
 
 /// The tables a call works on.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per call; a box would be one allocation more")]
 pub(crate) enum Tables {
     /// The writer, in the transaction of the batch.
     Writer(StateStore),

@@ -75,7 +75,7 @@ fn pgraft_events(
     (name!(number, i64), name!(index, i64), name!(topic, Vec<u8>), name!(payload, Vec<u8>)),
 > {
     let rows = events(&machine.0, since, max).unwrap_or_else(|report| report.raise());
-    TableIterator::new(rows.into_iter())
+    TableIterator::new(rows)
 }
 
 fn call_json(machine: Option<Text>, command: Option<String>) -> Result<Json, Report> {

@@ -5,11 +5,10 @@
 //! | `Cargo.toml` | Rust | cargo with the target `wasm32-unknown-unknown` |
 //! | `machine.c` (and other `.c`) | C | zig, which brings clang and a C library |
 //! | `machine.zig` | Zig | zig |
-//! | `machine.js` | JavaScript on QuickJS | node and `componentize-qjs` |
+//! | `machine.js` (and other `.js`) | JavaScript on QuickJS | zig, and the source of QuickJS |
 //!
-//! The bytes depend on the sources and the tools alone, not on where or when they are built; only
-//! those of JavaScript differ each time, because QuickJS is started at build time and keeps the
-//! seeds of its hash tables. Not here: compiling the component for a processor (pgraft-engine), and running it (pgraft-host).
+//! The bytes depend on the sources and the tools alone, not on where or when they are built. Not
+//! here: compiling the component for a processor (pgraft-engine), and running it (pgraft-host).
 #![warn(missing_docs)]
 
 mod component;
@@ -31,7 +30,7 @@ pub use component::component;
 pub use error::Error;
 pub use rust::Rust;
 #[cfg(feature = "languages")]
-pub use tools::{COMPONENTIZE_QJS_VERSION, TOOLS_VARIABLE, ZIG_VERSION, tools_folder};
+pub use tools::{QUICKJS_VERSION, TOOLS_VARIABLE, ZIG_VERSION, tools_folder};
 
 /// Stack of a machine inside its memory, in bytes. The default of 1 MiB would have to be cleared
 /// for each fresh instance (WASM.md 3: 9 against 10 to 43 us).

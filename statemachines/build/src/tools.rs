@@ -1,4 +1,5 @@
-//! Finding the programs that build: where `scripts/setup` puts them, or where the user has them.
+//! Finding the programs that build: where `scripts/setup-tools` puts them, or where the user has
+//! them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,15 @@ use crate::Error;
 
 /// The version of zig that machines are built with: the language changes between versions.
 pub const ZIG_VERSION: &str = "0.17.1";
-/// The version of `componentize-qjs` that machines are built with.
-pub const COMPONENTIZE_QJS_VERSION: &str = "0.4.5";
-/// The variable that names the folder of tools: it has `zig/ziglang/zig` and `node_modules`.
+/// The version of QuickJS (quickjs-ng) that machines are built with.
+pub const QUICKJS_VERSION: &str = "0.16.2";
+/// The version of the crate `rquickjs-sys` that carries it.
+const QUICKJS_CRATE_VERSION: &str = "0.14.0";
+/// The variable that names the folder of tools: it has `zig/ziglang/zig` and `quickjs-VERSION`.
 pub const TOOLS_VARIABLE: &str = "PGRAFT_TOOLS";
 
-/// The folder in which `scripts/setup` puts the tools: that of [`TOOLS_VARIABLE`], else for root
-/// /var/tmp/pgraft-tools, else ~/.cache/pgraft-tools. It need not exist.
+/// The folder in which `scripts/setup-tools` puts the tools: that of [`TOOLS_VARIABLE`], else for
+/// root /var/tmp/pgraft-tools, else ~/.cache/pgraft-tools. It need not exist.
 pub fn tools_folder() -> PathBuf {
     if let Some(folder) = env::var_os(TOOLS_VARIABLE) {
         return folder.into();
@@ -56,37 +59,22 @@ pub(crate) fn zig() -> Result<Command, Error> {
     })
 }
 
-/// `componentize-qjs`: in the folder of tools, in the project's `node_modules`, or in `PATH`.
+/// The sources of QuickJS, in the folder of tools.
 ///
 /// # Errors
-/// [`Error::NoTool`] when it is nowhere, or when there is no node to run it.
-pub(crate) fn componentize_qjs(project: &Path) -> Result<Command, Error> {
-    let mut version = Command::new("node");
-    version.arg("--version");
-    if said(version).is_none() {
-        return Err(Error::NoTool {
-            tool: "node",
-            why: "it is not in PATH".to_owned(),
-            get: "apt-get install nodejs".to_owned(),
-        });
-    }
-    for folder in [&tools_folder(), project] {
-        let program = folder.join("node_modules/componentize-qjs/cli.mjs");
-        if program.is_file() {
-            let mut node = Command::new("node");
-            node.arg(program);
-            return Ok(node);
-        }
-    }
-    let mut version = Command::new("componentize-qjs");
-    version.arg("--version");
-    if said(version).is_some() {
-        return Ok(Command::new("componentize-qjs"));
+/// [`Error::NoTool`] when they are not there, or of another version.
+pub(crate) fn quickjs() -> Result<PathBuf, Error> {
+    let folder = tools_folder().join(format!("quickjs-{QUICKJS_VERSION}"));
+    if folder.join("quickjs.c").is_file() {
+        return Ok(folder);
     }
     Err(Error::NoTool {
-        tool: "componentize-qjs",
-        why: format!("it is neither in {:?} nor in {project:?} nor in PATH", tools_folder()),
-        get: format!("npm install componentize-qjs@{COMPONENTIZE_QJS_VERSION}"),
+        tool: "the source of QuickJS",
+        why: format!("{folder:?} does not have quickjs.c"),
+        get: format!(
+            "scripts/setup-tools of pgraft's sources, or: the folder `quickjs` of the crate \
+             rquickjs-sys {QUICKJS_CRATE_VERSION}, copied there"
+        ),
     })
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn build_c(project: &Path, out: &Path) -> Result<Vec<u8>, Error> {
         .arg("-I")
         .arg(&glue)
         .args(["machine.c", "defaults.c"].map(|file| glue.join(file)))
-        .args(c_files(project)?)
+        .args(files_ending(project, "c")?)
         .arg("-o")
         .arg(&core);
     tools::run("zig cc", zig)?;
@@ -64,17 +64,17 @@ pub(crate) fn build_zig(project: &Path, out: &Path) -> Result<Vec<u8>, Error> {
     described(read(&core)?, WORLD)
 }
 
-fn lay_out(folder: &Path, files: &[(&str, &str)]) -> Result<(), Error> {
+pub(crate) fn lay_out(folder: &Path, files: &[(&str, &str)]) -> Result<(), Error> {
     files.iter().try_for_each(|(name, text)| update(&folder.join(name), text.as_bytes()))
 }
 
-/// The C files of the project, in order.
-fn c_files(project: &Path) -> Result<Vec<PathBuf>, Error> {
+/// The files of the project with this extension, in order.
+pub(crate) fn files_ending(project: &Path, wanted: &str) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::File { path: project.to_owned(), source };
     let mut files = Vec::new();
     for entry in project.read_dir().map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "c") {
+        if path.extension().is_some_and(|extension| extension == wanted) {
             files.push(path);
         }
     }

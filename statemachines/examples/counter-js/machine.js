@@ -1,112 +1,47 @@
 // The counter of ../counter, in JavaScript: same commands, same answers.
 //
-// What a command throws rejects it. QuickJS has no TextDecoder, hence the two functions at the end.
-import storage from "pgraft:machine/storage@0.1.0";
-import events from "pgraft:machine/events@0.1.0";
+// Commands and queries come as values, parsed from JSON; what is returned becomes JSON. A row is
+// the name and its count, as text.
+import { emit, reject, storage } from "pgraft";
 
 const MALFORMED = 100, EMPTY_NAME = 101, LONG_NAME = 102, NAME_BYTES_MAX = 64;
 
-const reject = (code, message) => {
-  throw { code, message };
-};
+export const name = "counter";
+export const version = "1.0.0";
+export const api = 'commands {"add":NAME} {"reset":NAME}, query {"get":NAME}';
+export const keyed = true;
 
-/// The one verb and its name; `verbs` are those that there are.
-function parse(payload, verbs, what) {
-  const malformed = () => reject(MALFORMED, `malformed: not a ${what} of the counter`);
-  let asked;
-  try {
-    asked = payload[0] === 0x7b ? JSON.parse(decode(payload)) : malformed();
-  } catch {
-    malformed();
-  }
+/// The one verb of `verbs` and its name. Half a pair of surrogates is no text.
+function parse(asked, verbs, what) {
   const [[verb, name] = [], ...more] = Object.entries(asked);
-  if (more.length > 0 || !verbs.includes(verb) || typeof name !== "string") malformed();
+  const sound = typeof name === "string" && name.isWellFormed();
+  if (!sound || more.length > 0 || !verbs.includes(verb)) {
+    reject(MALFORMED, `malformed: not a ${what} of the counter`);
+  }
   return [verb, name];
 }
 
-function count(row) {
-  const value = storage.get(row);
-  return value === null ? 0 : Number(decode(value));
-}
+const count = (name) => Number(storage.get(name) ?? 0);
 
-function command(payload) {
-  const [verb, name] = parse(payload, ["add", "reset"], "command");
-  const row = encode(name);
-  if (row.length === 0) reject(EMPTY_NAME, "a counter has a name");
-  if (row.length > NAME_BYTES_MAX) reject(LONG_NAME, "a name has at most 64 bytes");
-  const before = count(row);
+const utf8Length = (text) => encodeURIComponent(text).replace(/%../g, "x").length;
+
+export function apply(ctx, from, command) {
+  const [verb, name] = parse(command, ["add", "reset"], "command");
+  if (name === "") reject(EMPTY_NAME, "a counter has a name");
+  if (utf8Length(name) > NAME_BYTES_MAX) reject(LONG_NAME, "a name has at most 64 bytes");
+  const before = count(name);
   if (verb === "reset") {
-    storage.delete(row);
-    events.emit(row, encode("0"));
-    return encode(String(before));
+    storage.delete(name);
+    emit(name, 0);
+    return before;
   }
-  const after = encode(String(before + 1));
-  storage.put(row, after);
-  events.emit(row, after);
-  return after;
+  storage.put(name, String(before + 1));
+  emit(name, before + 1);
+  return before + 1;
 }
 
-function key(payload, verbs) {
-  try {
-    return encode(parse(payload, verbs, "request")[1]);
-  } catch {
-    return null;
-  }
-}
+export const query = (ctx, asked) => count(parse(asked, ["get"], "query")[1]);
 
-export const guest = {
-  describe: () => ({
-    name: "counter",
-    version: "1.0.0",
-    schema: 1,
-    migratesFrom: 1,
-    api: 'commands {"add":NAME} {"reset":NAME}, query {"get":NAME}',
-    keyed: true,
-  }),
-  init: () => {},
-  check: () => {},
-  apply: (ctx, commands) =>
-    commands.map(({ payload }) => {
-      const mark = storage.mark();
-      try {
-        const val = command(payload);
-        storage.release(mark);
-        return { tag: "ok", val };
-      } catch (error) {
-        if (typeof error.code !== "number") throw error;
-        storage.rollbackTo(mark);
-        return { tag: "err", val: error };
-      }
-    }),
-  react: () => {},
-  query: (ctx, request) => encode(String(count(encode(parse(request, ["get"], "query")[1])))),
-  migrate: () => "done",
-};
+export const commandKey = (command) => parse(command, ["add", "reset"], "command")[1];
 
-export const verification = {
-  commandKey: (payload) => key(payload, ["add", "reset"]),
-  queryKey: (request) => key(request, ["get"]),
-  invariant: () => {},
-};
-
-/// UTF-8 to text; throws at what is none.
-function decode(bytes) {
-  let escaped = "";
-  for (const byte of bytes) escaped += "%" + byte.toString(16).padStart(2, "0");
-  return decodeURIComponent(escaped);
-}
-
-/// Text to UTF-8; throws at half a pair of surrogates.
-function encode(text) {
-  const bytes = [];
-  const escaped = encodeURIComponent(text);
-  for (let at = 0; at < escaped.length; at++) {
-    if (escaped[at] === "%") {
-      bytes.push(parseInt(escaped.slice(at + 1, at + 3), 16));
-      at += 2;
-    } else {
-      bytes.push(escaped.charCodeAt(at));
-    }
-  }
-  return new Uint8Array(bytes);
-}
+export const queryKey = (asked) => parse(asked, ["get"], "query")[1];

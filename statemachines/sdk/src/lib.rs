@@ -18,7 +18,7 @@
 //! ```
 //!
 //! It runs cargo for `wasm32-unknown-unknown` with a small stack (the host makes a fresh instance
-//! for each log entry, and clearing a stack of 1 MiB, the default, costs more than all the rest) and
+//! for each log entry; clearing a stack of 1 MiB, the default, costs more than all the rest) and
 //! makes a component of what comes out. Programs do the same with the crate pgraft-build.
 
 #![warn(missing_docs)]

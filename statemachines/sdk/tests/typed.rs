@@ -283,12 +283,8 @@ fn the_native_program_speaks_in_lines() {
     let empty = rows_digest(std::iter::empty());
     assert_eq!(empty, "6c62272e07bb014262b821756295c58d");
     let said = line(&mut server, &format!(r#"{{"call":"init",{turn},"config":""}}"#));
-    assert_eq!(
-        said,
-        format!(
-            r#"{{"outcomes":[{{"ok":""}}],"events":[],"effects":[],"wake_at_ms":0,"rows":"{empty}"}}"#
-        )
-    );
+    let quiet = r#""events":[],"effects":[],"wake_at_ms":0"#;
+    assert_eq!(said, format!(r#"{{"outcomes":[{{"ok":""}}],{quiet},"rows":"{empty}"}}"#));
     let ring = String::from(Hex(Form::Compact.encode(&Command::Ring { after_ms: 7 })));
     let commands = format!(r#""commands":[{{"payload":"{ring}"}},{{"payload":"ff"}}]"#);
     let said = line(&mut server, &format!(r#"{{"call":"apply",{turn},{commands}}}"#));

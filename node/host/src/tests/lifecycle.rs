@@ -444,3 +444,43 @@ fn a_machine_reaches_another_one_once_and_hears_of_it() {
     assert!(node.applier.outbox().is_empty());
     assert_eq!(node.command(perform()), Ok(Vec::new()), "once is enough");
 }
+
+#[test]
+fn a_kept_copy_brings_back_when_the_machine_is_to_be_woken() {
+    let (mut node, first) = with_machine();
+    node.command(to("mine", ask(b'w', 5_000))).unwrap();
+    let second = stage(&mut node, &later(2, 2, 1, None));
+    node.command(upgrade("mine", first, second, true)).unwrap();
+    node.command(to("mine", ask(b'w', 0))).unwrap();
+    assert_eq!(node.applier.next_wake(), None);
+    let mut node = node.restarted();
+    node.command(roll_back("mine", second, true)).unwrap();
+    assert_eq!(node.applier.next_wake(), Some(("mine".to_owned(), 5_000)));
+}
+
+#[test]
+fn who_was_refused_because_of_a_migration_stays_refused() {
+    let (mut node, first) = with_machine();
+    let session = node.command(Command::OpenSession).unwrap();
+    let session = u64::from_le_bytes(session.try_into().unwrap());
+    let second = stage(&mut node, &later(2, 2, 2, None));
+    node.command(upgrade("mine", first, second, false)).unwrap();
+    let command = || in_session("mine", ask(b'k', 7), session, 1, 0);
+    says(&node.command(command()), HostCode::Migrating, "being migrated");
+    node.command(migrate("mine", 1)).unwrap();
+    let rows = node.applier.store().digest(ID);
+    // The gateway told its client so; this is the copy of the command that it sent before.
+    says(&node.command(command()), HostCode::Migrating, "being migrated");
+    assert_eq!(node.applier.store().digest(ID), rows);
+    node.command(in_session("mine", ask(b'k', 7), session, 2, 0)).unwrap();
+    assert_ne!(node.applier.store().digest(ID), rows);
+}
+
+#[test]
+fn sessions_before_and_behind_a_change_are_two() {
+    let (mut node, first) = with_machine();
+    let commands = [Command::OpenSession, roll_back("mine", first, false), Command::OpenSession];
+    let outcomes = node.entry(0, &commands).outcomes;
+    assert_eq!(code(&outcomes[1]), Some(HostCode::Conflict));
+    assert_ne!(outcomes[0].as_ref().unwrap(), outcomes[2].as_ref().unwrap());
+}

@@ -1,7 +1,7 @@
 //! The machine runs natively in a plain test; this is how a user's own tests look.
 
-use pgraft_test_counter::{Counter, EMPTY_NAME, HALF_DONE};
 use pgraft_sdk::native::Host;
+use pgraft_test_counter::{Counter, EMPTY_NAME, HALF_DONE};
 
 #[test]
 fn counts_and_tells() {

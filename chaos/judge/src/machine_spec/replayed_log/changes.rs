@@ -23,7 +23,6 @@ pub(super) struct Runs {
     sha256: Sha256Bytes,
     schema: u32,
     limits: Limits,
-    number: Option<u32>,
     previous: Option<Sha256Bytes>,
     migration: Option<Migration>,
     /// Its state when the last upgrade began that was to keep it.
@@ -62,17 +61,12 @@ struct At {
 
 impl Runs {
     pub(super) fn of_genesis(sha256: Sha256Bytes, module: &Specification) -> Runs {
-        Runs::new(sha256, module, Limits::DEFAULT, None)
+        Runs::new(sha256, module, Limits::DEFAULT)
     }
 
-    fn new(
-        sha256: Sha256Bytes,
-        module: &Specification,
-        limits: Limits,
-        number: Option<u32>,
-    ) -> Runs {
+    fn new(sha256: Sha256Bytes, module: &Specification, limits: Limits) -> Runs {
         let schema = module.manifest().schema;
-        Runs { sha256, schema, limits, number, previous: None, migration: None, copy: None }
+        Runs { sha256, schema, limits, previous: None, migration: None, copy: None }
     }
 
     pub(super) fn is_migrating(&self) -> bool {
@@ -208,7 +202,7 @@ impl ReplayedLog {
             Ok(began) => began,
             Err(why) => return Ok(Err(why.code)),
         };
-        let runs = Runs::new(*sha256, &module, limits, Some(number));
+        let runs = Runs::new(*sha256, &module, limits);
         let way = Way { state, events: events.into_iter().map(emitted).collect() };
         let index = at.turn.index.0;
         self.names.insert(number, name.to_owned());

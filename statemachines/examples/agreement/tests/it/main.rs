@@ -1,5 +1,5 @@
 //! The examples as modules: four counters say the same, and each machine in Rust says natively what
-//! its module says. `PGRAFT_SEED` repeats a run. Needs what `scripts/setup` installs.
+//! its module says. `PGRAFT_SEED` repeats a run. Needs what `scripts/setup-tools` installs.
 
 mod counters;
 mod module;
