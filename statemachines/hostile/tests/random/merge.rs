@@ -31,7 +31,8 @@ const FIELDS: &str = r#"
 /// The last function is replaced by a call of the random one.
 const LAST: &str = "(func $chaos (param i32 i32 i64) (result i64) unreachable)";
 
-/// A row that depends on what it returned; the reply is that, and a sum of the memory it can reach easily.
+/// A row that depends on what it returned; the reply is that, and a sum of the memory it can reach
+/// easily.
 const BODY: &str = r#"
     (local.set $x (call $chaos (local.get $in) (local.get $length) (i64.load (local.get $in))))
     (i64.store (i32.const 1200) (local.get $x))
