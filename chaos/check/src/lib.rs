@@ -5,9 +5,10 @@
 //! [`operations`] finds what to ask it, and each part looks at one thing. A [`check`]: [`facts`] at
 //! the file, [`orders`] at every order of a few commands (the model checker), [`faults`] at
 //! clusters that crash (the simulation), [`outcomes`] at what the machine said meanwhile. A
-//! [`test`]: a [`mod@log`] is written by the module as a function, and must read the same on other
-//! [`hosts`] and in the machine as a [`native`] program. [`tally`] collects the lines and ends with
-//! one word. Not here: the model, the simulation and the judges, which know nothing of this crate.
+//! [`mod@test`]: a [`mod@log`] is written by the module as a function, and must read the same on
+//! other [`hosts`] and in the machine as a [`native`] program. [`tally`] collects the lines and
+//! ends with one word. Not here: the model, the simulation and the judges, which know nothing of
+//! this crate.
 #![warn(missing_docs)]
 
 pub mod candidate;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use pgraft_host::{HostCode, Outcome, Specification, State, Turn};
+use pgraft_host::{HostCode, Outcome, Rejection, Specification, State, Turn};
 use pgraft_judge::Rank;
 use serde_json::{Value, json};
 
@@ -139,6 +139,25 @@ pub fn check(
     ))
 }
 
+/// The line that is due: what the calls came to, what was published, and the state after it. A trap
+/// is told without what the machine said when it panicked, which is no part of the outcome.
+pub fn due(outcomes: &[Outcome], events: &[(Vec<u8>, Vec<u8>)], state: &State) -> Value {
+    let came = |outcome: &Outcome| match outcome {
+        Err(rejection) if rejection.code == HostCode::Trap as u32 => json!({ "trap": "" }),
+        Err(Rejection { code, message }) => {
+            json!({ "error": { "code": code, "message": message } })
+        }
+        Ok(reply) => json!({ "ok": hex(reply) }),
+    };
+    let outcomes: Vec<Value> = outcomes.iter().map(came).collect();
+    let events: Vec<Value> =
+        events.iter().map(|(topic, payload)| json!([hex(topic), hex(payload)])).collect();
+    json!({
+        "outcomes": outcomes, "events": events, "wake_at_ms": state.wake_ms().unwrap_or(0),
+        "rows": rows_digest(state.rows()),
+    })
+}
+
 /// How an answer differs from what the module says.
 fn differs(
     told: &Value,
@@ -146,41 +165,16 @@ fn differs(
     events: &[(Vec<u8>, Vec<u8>)],
     state: &State,
 ) -> Option<String> {
-    let theirs = told["outcomes"].as_array().map_or(&[][..], Vec::as_slice);
-    if theirs.len() != outcomes.len() {
-        return Some(format!("{} outcomes, {} were due", theirs.len(), outcomes.len()));
-    }
-    for (number, (native, module)) in theirs.iter().zip(outcomes).enumerate() {
-        let same = match module {
-            // What a machine says when it panics is not part of the outcome.
-            Err(rejection) if rejection.code == HostCode::Trap as u32 => {
-                native.get("trap").is_some()
-            }
-            Err(rejection) => {
-                native["error"]["code"] == rejection.code
-                    && native["error"]["message"] == rejection.message.as_str()
-            }
-            Ok(reply) => native["ok"] == hex(reply).as_str(),
-        };
-        if !same {
-            return Some(format!("command {number}: native says {native}, the module {module:?}"));
+    let mut told = told.clone();
+    for outcome in told["outcomes"].as_array_mut().into_iter().flatten() {
+        if let Some(said) = outcome.get_mut("trap") {
+            *said = Value::from("");
         }
     }
-    let published: Vec<Value> =
-        events.iter().map(|(topic, payload)| json!([hex(topic), hex(payload)])).collect();
-    if told["events"] != Value::from(published) {
-        return Some(format!("native publishes {}, the module {events:?}", told["events"]));
-    }
-    let wake = state.wake_ms().unwrap_or(0);
-    if told["wake_at_ms"] != wake {
-        return Some(format!(
-            "native wants to wake at {}, the module at {wake}",
-            told["wake_at_ms"]
-        ));
-    }
-    let rows = rows_digest(state.rows());
-    (told["rows"] != rows.as_str())
-        .then(|| format!("the rows differ: native {}, the module {rows}", told["rows"]))
+    let due = due(outcomes, events, state);
+    let fields = ["outcomes", "events", "wake_at_ms", "rows"].into_iter();
+    let field = fields.into_iter().find(|field| told[field] != due[field])?;
+    Some(format!("{field}: native {}, the module {}", told[field], due[field]))
 }
 
 fn shown(entry: &Entry) -> String {

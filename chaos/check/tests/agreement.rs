@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
+use std::process::Command;
 
 use pgraft_chaos::seed::Seed;
 use pgraft_check::candidate::Candidate;
 use pgraft_check::hosts;
 use pgraft_check::log::Log;
+use pgraft_check::native::{self, Program};
 use pgraft_check::operations::Operations;
 use pgraft_judge::Rank;
 use tempfile::TempDir;
@@ -69,6 +71,42 @@ fn canary_a_changed_outcome_event_or_row_is_noticed_in_every_way() {
             assert_eq!(part.repeat.as_deref(), Some("again"));
         }
     }
+}
+
+/// A program that gives these answers, whatever it is asked.
+fn answering(folder: &TempDir, answers: &[String]) -> Program {
+    let file = folder.path().join("answers");
+    fs::write(&file, answers.join("\n") + "\n").unwrap();
+    let mut shell = Command::new("bash");
+    let script = "while read -r _; do read -r answer <&3; echo \"$answer\"; done 3< \"$0\"";
+    shell.arg("-c").arg(script).arg(file);
+    Program::start(shell).unwrap()
+}
+
+#[test]
+fn canary_a_native_program_that_says_something_else_is_noticed() {
+    let (folder, candidate, log) = written();
+    let mut answers = vec![native::due(&[Ok(Vec::new())], &[], &log.initial).to_string()];
+    let mut places = Vec::new();
+    for entry in &log.entries {
+        places.push(answers.len());
+        answers.push(native::due(&entry.outcomes, &entry.events, &entry.state).to_string());
+        for (_, answer) in &entry.answers {
+            answers.push(native::due(std::slice::from_ref(answer), &[], &entry.state).to_string());
+        }
+    }
+    let part = native::check(&mut answering(&folder, &answers), &candidate, &log, "again").unwrap();
+    assert_eq!(part.rank, Rank::Pass, "{part:?}");
+    let at = places[40];
+    for field in ["\"ok\":\"", "\"rows\":\"", "\"wake_at_ms\":"] {
+        let mut wrong = answers.clone();
+        wrong[at] = wrong[at].replacen(field, &format!("{field}1"), 1);
+        let mut program = answering(&folder, &wrong);
+        let part = native::check(&mut program, &candidate, &log, "again").unwrap();
+        assert!(part.rank == Rank::Fail && part.says.starts_with("entry 41 ("), "{part:?}");
+    }
+    let ended = native::check(&mut answering(&folder, &[]), &candidate, &log, "again");
+    assert!(ended.is_err(), "an empty line is no answer");
 }
 
 #[test]

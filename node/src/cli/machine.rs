@@ -23,7 +23,7 @@ const CHANGE_MS_MIN: u32 = 120_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Begin a project: `new NAME [--lang rust|c|js|assemblyscript]`.
+    /// Begin a project: `new NAME [--lang rust|c|zig|js]`.
     New(Rest),
     /// Make a module of a project.
     Build(Rest),

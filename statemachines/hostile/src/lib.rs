@@ -9,7 +9,7 @@ mod running;
 mod shell;
 mod unfit;
 
-pub use shell::{Interface, component, machine};
+pub use shell::{Interface, Parts, component, encode, machine};
 
 /// A module that means harm.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ const SHELL: &str = r#"(module
     (func $request (param i32 i32 i32 i32) (result i64)))
   (memory (export "memory") {{pages}})
   (global $heap (mut i32) (i32.const 65536))
-  (data (i32.const 1024) "hostile1.0conf-change")
+  {{data}}
   ;; 1088: the result of a call; 1152: outcomes, 16 bytes each
   {{fields}}
 
@@ -90,7 +90,11 @@ const SHELL: &str = r#"(module
     (i32.store (i32.const 1116) (i32.const 0))
     (i32.store8 (i32.const 1120) (i32.const 0))
     (i32.const 1088))
+  {{last}}
 )"#;
+
+/// Name, version, and the kind of an effect.
+const DATA: &str = r#"(data (i32.const 1024) "hostile1.0conf-change")"#;
 
 /// An interface a module may be made for: the documented one, or one changed by replacing words,
 /// in its text as in the module's.
@@ -102,33 +106,49 @@ pub struct Interface {
 
 /// What a hostile module fills of the shell.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts<'a> {
+pub struct Parts<'a> {
     /// Pages of memory at the start.
-    pub(crate) pages: &'a str,
+    pub pages: &'a str,
+    /// Segments of data; without those of the default, `describe` must put the name and version at
+    /// 1024: ten bytes.
+    pub data: &'a str,
     /// Further fields of the module.
-    pub(crate) fields: &'a str,
+    pub fields: &'a str,
     /// What comes before the manifest is told.
-    pub(crate) describe: &'a str,
+    pub describe: &'a str,
     /// The body of `$do`.
-    pub(crate) body: &'a str,
-    pub(crate) interface: Interface,
+    pub body: &'a str,
+    /// The module's last fields.
+    pub last: &'a str,
+    /// What it is made for.
+    pub interface: Interface,
 }
 
 impl Default for Parts<'_> {
     fn default() -> Self {
-        Parts { pages: "2", fields: "", describe: "", body: "", interface: Interface::default() }
+        let interface = Interface::default();
+        Parts { pages: "2", data: DATA, fields: "", describe: "", body: "", last: "", interface }
     }
 }
 
 impl Parts<'_> {
-    /// The component of it.
-    pub(crate) fn component(&self) -> Vec<u8> {
-        let text = SHELL
+    /// The core module of it, in text.
+    pub fn text(&self) -> String {
+        SHELL
             .replace("{{pages}}", self.pages)
+            .replace("{{data}}", self.data)
             .replace("{{fields}}", self.fields)
             .replace("{{describe}}", self.describe)
-            .replace("{{do}}", self.body);
-        component(&text, self.interface)
+            .replace("{{do}}", self.body)
+            .replace("{{last}}", self.last)
+    }
+
+    /// The component of it.
+    ///
+    /// # Panics
+    /// When what was filled in makes no sense.
+    pub fn component(&self) -> Vec<u8> {
+        component(&self.text(), self.interface)
     }
 }
 
@@ -146,11 +166,22 @@ pub fn machine(fields: &str, body: &str) -> Vec<u8> {
 /// # Panics
 /// When it does not, or the text is not a module.
 pub fn component(text: &str, interface: Interface) -> Vec<u8> {
-    let (mut text, mut wit) = (text.to_owned(), WIT.to_owned());
+    let mut text = text.to_owned();
     for (from, to) in interface.changed {
-        (text, wit) = (text.replace(from, to), wit.replace(from, to));
+        text = text.replace(from, to);
     }
-    let mut core = wat::parse_str(text).expect("the text is a module");
+    encode(wat::parse_str(text).expect("the text is a module"), interface)
+}
+
+/// The component of a core module that implements the world `machine` of an interface.
+///
+/// # Panics
+/// When it does not.
+pub fn encode(mut core: Vec<u8>, interface: Interface) -> Vec<u8> {
+    let mut wit = WIT.to_owned();
+    for (from, to) in interface.changed {
+        wit = wit.replace(from, to);
+    }
     let mut resolve = Resolve::new();
     let package = resolve.push_str("machine.wit", &wit).expect("the interface is one");
     let world = resolve.select_world(&[package], Some("machine")).expect("it has the world");
