@@ -88,7 +88,11 @@ impl Changes {
                 .iter()
                 .any(|later| matches!(later, Change::Remove { address } if address == mine)),
             Change::Upgrade { .. } => {
-                waiting.iter().any(|later| matches!(later, Change::Upgrade { .. }))
+                // A member that is lost must go before everybody can be ready.
+                let before = |later: &Change| {
+                    matches!(later, Change::Upgrade { .. } | Change::Remove { .. })
+                };
+                waiting.iter().any(before)
             }
             Change::Remove { .. } | Change::Transfer { .. } => false,
         }
