@@ -20,7 +20,6 @@ mod frames;
 pub mod helper;
 #[cfg(feature = "compiler")]
 mod inspect;
-#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "a compiler refuses by them"))]
 pub mod limits;
 #[cfg(feature = "compiler")]
 mod survey;
