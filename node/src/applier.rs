@@ -9,7 +9,6 @@ use pgraft_replica::{Committed, Persist};
 use pgraft_store::{Disk, FullDisk, StateStore, WhenFull};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::compiler::CompileError;
 use crate::event::{ApplierReport, Event};
 use crate::log_writer::chain;
 use crate::provision::{Provision, Readiness, short};
@@ -110,7 +109,7 @@ impl Worker {
                     until = rest.partition_point(|one| one.entry.index < index);
                 }
                 Err(missing) => {
-                    self.provide(applier.component_of(&missing)?, missing).await?;
+                    self.provide(applier, missing).await?;
                     until = rest.len();
                 }
             }
@@ -119,20 +118,16 @@ impl Worker {
     }
 
     /// Gets ready what `missing` says is missing.
-    async fn provide(&self, component: Option<Vec<u8>>, missing: Fault) -> Result<(), Fault> {
-        let (Fault::MissingModule { machine, sha256, .. }, Some(component)) = (&missing, component)
-        else {
-            return Err(missing);
-        };
+    async fn provide(&self, applier: &mut Applier, missing: Fault) -> Result<(), Fault> {
+        let Fault::MissingModule { machine, sha256, .. } = &missing else { return Err(missing) };
+        let Some(component) = applier.component(sha256)? else { return Err(missing) };
         tracing::info!(machine, module = short(sha256), "compiled while its machine waits");
-        match self.provision.provide(sha256, component).await {
-            // A module that nobody can run is told to its machine by the entry that names it.
-            Ok(()) | Err(CompileError::Refused(_)) => Ok(()),
-            Err(CompileError::Failed(why) | CompileError::Exhausted(why)) => Err(Fault::Module {
-                name: short(sha256),
-                why: format!("cannot be compiled: {why}"),
-            }),
-        }
+        // Voters were ready to run it before it was proposed: what is wrong is wrong here, and an
+        // outcome of its own would make this replica differ.
+        self.provision.provide(sha256, component).await.map_err(|error| Fault::Module {
+            name: short(sha256),
+            why: format!("cannot be run here: {error}"),
+        })
     }
 
     /// Applies the batch; a full disk undoes it as a whole, so it may be tried again.

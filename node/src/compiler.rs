@@ -29,12 +29,10 @@ const SIGSEGV: i32 = libc::SIGSEGV;
 /// Why there is no compiled code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// The module's fault: every node comes to that.
+    /// The module's fault: it is none, or needs more memory or time than a module may. Another
+    /// node may come to something else: its compiler may be of another version, its machine faster.
     #[error("{0}")]
     Refused(String),
-    /// It needs more memory or time than a module may; a faster machine may manage.
-    #[error("{0}")]
-    Exhausted(String),
     /// This machine's fault; another try may do better.
     #[error("{0}")]
     Failed(String),
@@ -92,7 +90,7 @@ fn within(program: &Path, component: &[u8], limit: Duration) -> Result<Vec<u8>, 
     match said {
         Ok(Ok(answer)) => verdict(answer, ended),
         Ok(Err(error)) => Err(failed("read the answer of", error)),
-        Err(_) => Err(CompileError::Exhausted(format!(
+        Err(_) => Err(CompileError::Refused(format!(
             "compiling it took more than {} seconds",
             limit.as_secs()
         ))),
@@ -147,10 +145,10 @@ fn verdict(mut answer: Vec<u8>, ended: ExitStatus) -> Result<Vec<u8>, CompileErr
 fn crash(ended: ExitStatus) -> CompileError {
     use std::os::unix::process::ExitStatusExt;
     match ended.signal() {
-        Some(SIGXCPU) => CompileError::Exhausted(format!(
+        Some(SIGXCPU) => CompileError::Refused(format!(
             "compiling it took more than {CPU_SECONDS_MAX} seconds of CPU"
         )),
-        Some(SIGABRT | SIGSEGV) => CompileError::Exhausted(format!(
+        Some(SIGABRT | SIGSEGV) => CompileError::Refused(format!(
             "compiling it took more than {} MiB of memory, or too much stack",
             MEMORY_BYTES_MAX >> 20
         )),

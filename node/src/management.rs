@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pgraft_host::{Change, HostCode, Listed, MACHINES, Outcome, Rehearsal, Rejection, Sha256Bytes};
+use pgraft_host::{
+    Change, HostCode, Listed, MACHINES, Outcome, Rehearsal, Rejection, Sha256Bytes, hex,
+};
 use pgraft_replica::{Index, NodeId};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -91,17 +93,9 @@ impl Gateway {
         manner: Manner,
         deadline: Instant,
     ) -> Result<Result<(), Rejection>, Failure> {
-        let readiness = self.readiness(*sha256, manner, deadline).await?;
-        let ready = |told: &Readiness| *told == Readiness::Ready;
-        let count = readiness.values().filter(|told| ready(told)).count();
-        if count == readiness.len() || (manner.force && count > readiness.len() / 2) {
+        let Some((id, told)) = self.unready(*sha256, manner, deadline).await? else {
             return Ok(Ok(()));
-        }
-        // What is wrong with the module says more than who has not answered meanwhile.
-        let unready = readiness.iter().filter(|(_, told)| !ready(told));
-        let (id, told) = unready
-            .min_by_key(|(_, told)| !matches!(told, Readiness::Refused(_)))
-            .expect("one is not ready");
+        };
         let module = short(sha256);
         match told {
             Readiness::Refused(why) => {
@@ -117,47 +111,52 @@ impl Gateway {
                 let hint = "All voters must be ready; a majority is enough with force.";
                 Err(Failure::new(FailureKind::NotReady, message).hint(hint))
             }
-            Readiness::Ready => unreachable!("this one is not"),
+            Readiness::Ready => unreachable!("it is among the unready"),
         }
     }
 
-    /// How ready each voter is, asked until nothing better can be expected or time is up.
-    async fn readiness(
+    /// Who is not ready though it must be, asked until nothing better can be expected or time is
+    /// up. The voters must be, and this node, which rehearses the change.
+    async fn unready(
         &self,
         sha256: Sha256Bytes,
         manner: Manner,
         deadline: Instant,
-    ) -> Result<BTreeMap<NodeId, Readiness>, Failure> {
+    ) -> Result<Option<(NodeId, Readiness)>, Failure> {
         let (reply, voters) = oneshot::channel();
         self.ask(Ask::Voters { reply });
         let (own, voters) = voters.await.map_err(|_| stopping())?;
+        let pending = Readiness::Failed("it did not answer in time".to_owned());
+        let mut unready: BTreeMap<NodeId, Readiness> =
+            voters.iter().chain([&own]).map(|node| (*node, pending.clone())).collect();
         let mut asking = JoinSet::new();
-        for voter in voters.iter().copied() {
+        for node in unready.keys().copied() {
             let gateway = self.clone();
             asking.spawn(async move {
-                let until_ready = gateway.until_ready(voter, voter == own, sha256, deadline);
-                (voter, until_ready.await)
+                let until_ready = gateway.until_ready(node, node == own, sha256, deadline);
+                (node, until_ready.await)
             });
         }
-        let mut readiness = BTreeMap::new();
-        let pending = Readiness::Failed("it did not answer in time".to_owned());
-        readiness.extend(voters.iter().map(|voter| (*voter, pending.clone())));
         while let Some(told) = asking.join_next().await {
-            let (voter, told) = told.map_err(|_| stopping())?;
-            let refused = matches!(told, Readiness::Refused(_));
-            readiness.insert(voter, told);
-            let ready = readiness.values().filter(|told| **told == Readiness::Ready).count();
-            if refused || (manner.force && ready > voters.len() / 2) {
-                break;
+            let (node, told) = told.map_err(|_| stopping())?;
+            match told {
+                Readiness::Ready => unready.remove(&node),
+                // What is wrong with the module says more than who has not answered meanwhile.
+                Readiness::Refused(_) => return Ok(Some((node, told))),
+                _ => unready.insert(node, told),
+            };
+            let missing = voters.iter().filter(|voter| unready.contains_key(voter)).count();
+            if manner.force && 2 * missing < voters.len() && !unready.contains_key(&own) {
+                return Ok(None);
             }
         }
-        Ok(readiness)
+        Ok(unready.pop_first())
     }
 
-    /// Asks one voter again and again.
+    /// Asks one node again and again.
     async fn until_ready(
         &self,
-        voter: NodeId,
+        node: NodeId,
         own: bool,
         sha256: Sha256Bytes,
         deadline: Instant,
@@ -167,7 +166,7 @@ impl Gateway {
             told = if own {
                 self.prepare(&sha256).await
             } else {
-                match self.call(voter, &PeerAsk::Prepare(sha256), deadline).await {
+                match self.call(node, &PeerAsk::Prepare(sha256), deadline).await {
                     Ok(Told::Prepared(engine)) => same_engine(&engine),
                     Ok(Told::Unrunnable(why)) => Readiness::Refused(why),
                     Ok(Told::Missing) => Readiness::NotHere,
@@ -264,9 +263,6 @@ fn told(rehearsal: &Rehearsal) -> String {
 
 fn listed(listed: &Listed) -> serde_json::Value {
     let (row, manifest) = (&listed.row, listed.manifest.as_ref());
-    let hex = |sha256: &Sha256Bytes| -> String {
-        sha256.iter().map(|byte| format!("{byte:02x}")).collect()
-    };
     let mut values = row.limits;
     let limits: serde_json::Map<String, serde_json::Value> = pgraft_host::limits::LimitName::ALL
         .into_iter()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pgraft_host::{CodeCache, Fault, Machines, Querier, Sha256Bytes};
+use pgraft_host::{CodeCache, Fault, Machines, Querier, Sha256Bytes, hex};
 use pgraft_store::{Disk, StateReader};
 
 use crate::compiler::CompileError;
@@ -23,8 +23,9 @@ pub(crate) struct Provision {
     cache: Option<CodeCache>,
     /// Two that want the same module compile it once; the machine has other things to do, too.
     compiling: tokio::sync::Mutex<()>,
-    /// What took too much to compile, so that it is not tried for each who asks.
-    exhausted: Mutex<BTreeMap<Sha256Bytes, String>>,
+    /// Modules that cannot be run here and why, so that it is not tried for each who asks. Never
+    /// told to the log: what another node makes of the module is not known.
+    refused: Mutex<BTreeMap<Sha256Bytes, String>>,
 }
 
 /// How ready a node is to run a module.
@@ -53,7 +54,7 @@ impl Provision {
             disk: disk.clone(),
             cache: world.code_cache(dir),
             compiling: tokio::sync::Mutex::new(()),
-            exhausted: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -74,9 +75,7 @@ impl Provision {
         };
         match self.provide(sha256, component).await {
             Ok(()) => Readiness::Ready,
-            Err(CompileError::Refused(why) | CompileError::Exhausted(why)) => {
-                Readiness::Refused(why)
-            }
+            Err(CompileError::Refused(why)) => Readiness::Refused(why),
             Err(CompileError::Failed(why)) => Readiness::Failed(why),
         }
     }
@@ -90,8 +89,7 @@ impl Provision {
     /// Loads a module from its bytes, compiled now or in an earlier life.
     ///
     /// # Errors
-    /// [`CompileError`]; what is the module's own fault is remembered, so that the applier can tell
-    /// its machine.
+    /// [`CompileError`]; what is the module's own fault is remembered until the next start.
     pub(crate) async fn provide(
         &self,
         sha256: &Sha256Bytes,
@@ -101,14 +99,11 @@ impl Provision {
         if self.machines.has(sha256) {
             return Ok(());
         }
-        if let Some(why) = self.machines.refusal(sha256) {
-            return Err(CompileError::Refused(why));
-        }
         if self.load_cached(sha256, &component) {
             return Ok(());
         }
-        if let Some(why) = self.exhausted().get(sha256) {
-            return Err(CompileError::Exhausted(why.clone()));
+        if let Some(why) = self.refused().get(sha256) {
+            return Err(CompileError::Refused(why.clone()));
         }
         let component: Arc<[u8]> = component.into();
         let compiled = self.world.compile(Arc::clone(&component)).await;
@@ -116,30 +111,34 @@ impl Provision {
             self.keep(sha256, &compiled);
             let name = short(sha256);
             let code = pgraft_host::Code::of(&name, &component, &compiled);
-            self.machines.load(&code).map_err(|fault| CompileError::Refused(chain(&fault)))
+            self.machines.load(&code).map_err(|fault| match fault {
+                Fault::Module { .. } => CompileError::Refused(chain(&fault)),
+                here => CompileError::Failed(chain(&here)),
+            })
         });
         if let Err(why) = &loaded {
             tracing::warn!(module = short(sha256), %why, "module not compiled");
         }
-        match &loaded {
-            Err(CompileError::Refused(why)) => self.machines.refuse(*sha256, why.clone()),
-            // Another machine may have managed: this is never told to the log.
-            Err(CompileError::Exhausted(why)) => {
-                self.exhausted().insert(*sha256, why.clone());
-            }
-            _ => {}
+        if let Err(CompileError::Refused(why)) = &loaded {
+            self.refused().insert(*sha256, why.clone());
         }
         loaded
     }
 
-    fn exhausted(&self) -> MutexGuard<'_, BTreeMap<Sha256Bytes, String>> {
-        self.exhausted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<Sha256Bytes, String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load_cached(&self, sha256: &Sha256Bytes, component: &[u8]) -> bool {
         let Some(cache) = &self.cache else { return false };
         match cache.find(sha256) {
-            Ok(Some(code)) => self.machines.load(&code.code(&short(sha256), component)).is_ok(),
+            Ok(Some(code)) => {
+                let loaded = self.machines.load(&code.code(&short(sha256), component));
+                if let Err(fault) = &loaded {
+                    tracing::warn!(fault = chain(fault), "compiled again");
+                }
+                loaded.is_ok()
+            }
             Ok(None) => false,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "compiled again");
@@ -159,5 +158,5 @@ impl Provision {
 
 /// A module's name in messages: the first bytes of its hash.
 pub(crate) fn short(sha256: &Sha256Bytes) -> String {
-    sha256[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256[..6])
 }

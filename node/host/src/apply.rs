@@ -188,17 +188,6 @@ impl Applier {
         blobs::read(state, sha256)
     }
 
-    /// The bytes of the module that a fault says is missing, when they are here.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn component_of(&self, missing: &Fault) -> Result<Option<Vec<u8>>, Fault> {
-        match missing {
-            Fault::MissingModule { sha256, .. } => self.component(sha256),
-            _ => Ok(None),
-        }
-    }
-
     /// The newest digests for [`crate::Command::Digest`]; index 0 before the first.
     pub fn digests(&self) -> (Index, Vec<(u32, u128)>) {
         self.rows.digests.newest().clone()

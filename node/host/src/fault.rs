@@ -73,6 +73,14 @@ pub enum Fault {
         /// What is wrong with it.
         why: String,
     },
+    /// Compiled code cannot be used here: damaged, or made by another version of pgraft-compile.
+    #[error("compiled code of module {name}: {why}")]
+    Code {
+        /// The module's name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A machine needs a module that is not loaded here. Its bytes are in the state, unless it came
     /// with a program of another version: compile and load it, and try again.
     #[error("machine {machine} needs module {}, which is not loaded", crate::machines::hex(sha256))]

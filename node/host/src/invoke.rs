@@ -16,7 +16,7 @@ use crate::interface::{
 };
 use crate::limits::{HOSTCALL_BYTES_MAX, INSTANTIATION_FUEL, START_FUEL};
 use crate::machines::Module;
-use crate::rejection::{HostCode, Rejection};
+use crate::rejection::HostCode;
 #[cfg(test)]
 use crate::tests::{Plant, canary, planted};
 
@@ -27,16 +27,6 @@ pub(crate) enum Ended {
     Everywhere(HostCode),
     /// On this machine.
     Here(Fault),
-}
-
-impl Ended {
-    /// For people.
-    pub(crate) fn words(&self) -> String {
-        match self {
-            Ended::Everywhere(code) => Rejection::host(*code).to_string(),
-            Ended::Here(fault) => fault.to_string(),
-        }
-    }
 }
 
 /// What a guest is asked to do.

@@ -62,7 +62,7 @@ pub use fault::Fault;
 pub use interface::{Manifest, Progress};
 pub use kept_events::KeptEvent;
 pub use lifecycle::is_name;
-pub use machines::{Code, Machines};
+pub use machines::{Code, Machines, hex};
 pub use outbox::Effect;
 pub use pgraft_engine::{Place, fingerprint as engine_fingerprint};
 pub use plan::Turn;

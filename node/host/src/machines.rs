@@ -17,7 +17,7 @@ use crate::call::{Call, Who};
 use crate::fault::Fault;
 use crate::imports::{State, linker};
 use crate::interface::Manifest;
-use crate::invoke::{self, Export};
+use crate::invoke::{self, Ended, Export};
 use crate::limits::{API_BYTES_MAX, Limits, NAME_BYTES_MAX};
 use crate::rejection::{HostCode, Rejection};
 use crate::tables::Tables;
@@ -46,8 +46,6 @@ impl<'a> Code<'a> {
 pub struct Machines {
     engine: Engine,
     modules: RwLock<BTreeMap<[u8; 32], Arc<Module>>>,
-    /// Modules that no node can run, and why: found out when they were compiled.
-    refused: RwLock<BTreeMap<[u8; 32], String>>,
 }
 
 /// A loaded module: linked, its exports resolved, described.
@@ -66,8 +64,12 @@ impl Machines {
     /// # Errors
     /// When the engine cannot be made, or as [`Machines::load`].
     pub fn new(place: Place, modules: &[Code<'_>]) -> Result<Machines, Fault> {
-        let engine = pgraft_engine::engine(place)
-            .map_err(|error| refused("the engine", format!("{error:#}")))?;
+        let engine = pgraft_engine::engine(place).map_err(|error| Fault::Engine {
+            doing: "set up the engine",
+            machine: "(any)".to_owned(),
+            index: Index::ZERO,
+            why: format!("{error:#}"),
+        })?;
         Machines::with_engine(engine, modules)
     }
 
@@ -76,8 +78,7 @@ impl Machines {
     /// # Errors
     /// As [`Machines::load`].
     pub fn with_engine(engine: Engine, modules: &[Code<'_>]) -> Result<Machines, Fault> {
-        let (modules_of_all, refused) = (RwLock::default(), RwLock::default());
-        let machines = Machines { engine, modules: modules_of_all, refused };
+        let machines = Machines { engine, modules: RwLock::default() };
         for code in modules {
             machines.add(code, Some(code.component.into()))?;
         }
@@ -89,45 +90,31 @@ impl Machines {
     #[must_use]
     pub fn fork(&self) -> Machines {
         let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Machines {
-            engine: self.engine.clone(),
-            modules: RwLock::new(modules),
-            refused: RwLock::default(),
-        }
+        Machines { engine: self.engine.clone(), modules: RwLock::new(modules) }
     }
 
     /// Loads a module. Takes a fraction of a millisecond; no compiler is needed.
     ///
     /// # Errors
-    /// [`Fault::Module`] when the code is not what its hash says, was compiled for another engine,
-    /// imports anything outside `pgraft:machine/*`, lacks an export, or cannot describe itself.
+    /// [`Fault::Module`] when it imports anything outside `pgraft:machine/*`, lacks an export, or
+    /// cannot describe itself; [`Fault::Code`] when the code is not what its hash says or was
+    /// compiled for another engine; or when the engine fails.
     pub fn load(&self, code: &Code<'_>) -> Result<(), Fault> {
         self.add(code, None)
     }
 
     fn add(&self, code: &Code<'_>, kept: Option<Arc<[u8]>>) -> Result<(), Fault> {
         if <[u8; 32]>::from(Sha256::digest(code.compiled)) != code.compiled_sha256 {
-            return Err(refused(code.name, "the compiled code is damaged: its hash differs"));
+            return Err(unusable(code.name, "it is damaged: its hash differs"));
         }
         let component = deserialize(&self.engine, code.compiled)
-            .map_err(|error| refused(code.name, format!("{error:#}")))?;
+            .map_err(|error| unusable(code.name, format!("{error:#}")))?;
         let mut module = Module::link(&self.engine, code.name, &component)?;
         module.component = kept;
         let identity = Sha256::digest(code.component).into();
         let mut modules = self.modules.write().unwrap_or_else(PoisonError::into_inner);
         modules.insert(identity, Arc::new(module));
         Ok(())
-    }
-
-    /// Notes that no node can run this module, and why: its machine is told instead of waited for.
-    /// Only for what follows from the module's bytes alone.
-    pub fn refuse(&self, sha256: [u8; 32], why: String) {
-        self.refused.write().unwrap_or_else(PoisonError::into_inner).insert(sha256, why);
-    }
-
-    /// Why no node can run a module, if so.
-    pub fn refusal(&self, sha256: &[u8; 32]) -> Option<String> {
-        self.refused.read().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
     }
 
     /// What a module that is loaded says about itself.
@@ -212,14 +199,10 @@ impl Module {
         match tried {
             Ok(Ok(())) => {}
             Ok(Err(why)) => return Err(refused(name, why)),
-            Err(ended) => {
-                let ended = ended.words();
-                return Err(refused(name, format!("no instance of it can be made: {ended}")));
-            }
+            Err(ended) => return Err(blame(name, "no instance of it can be made", ended)),
         }
         let (_, described) = invoke::describe(self, Call::new(Tables::Nothing, who, 1), fuel);
-        described
-            .map_err(|ended| refused(name, format!("it cannot describe itself: {}", ended.words())))
+        described.map_err(|ended| blame(name, "it cannot describe itself", ended))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -296,11 +279,24 @@ fn exported(
     Ok(component.get_export_index(None, export))
 }
 
+/// Only what ends equally everywhere is the module's fault.
+fn blame(name: &str, what: &str, ended: Ended) -> Fault {
+    match ended {
+        Ended::Here(fault) => fault,
+        Ended::Everywhere(code) => refused(name, format!("{what}: {}", Rejection::host(code))),
+    }
+}
+
+fn unusable(name: &str, why: impl Into<String>) -> Fault {
+    Fault::Code { name: name.to_owned(), why: why.into() }
+}
+
 fn refused(name: &str, why: impl Into<String>) -> Fault {
     Fault::Module { name: name.to_owned(), why: why.into() }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal, as hashes of modules are shown.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes everything");
         text

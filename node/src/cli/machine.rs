@@ -344,7 +344,7 @@ fn reply(connection: &Connection, op: Op) -> Result<(), Error> {
         false => println!("{}", show::text(&reply)),
         true => {
             let value = serde_json::from_slice(&reply)
-                .unwrap_or_else(|_| json!({ "hex": show::hex(&reply) }));
+                .unwrap_or_else(|_| json!({ "hex": pgraft_host::hex(&reply) }));
             println!("{}", json!({ "index": index, "reply": value }));
         }
     }

@@ -16,14 +16,9 @@ pub(super) fn json(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::String(text.to_owned()),
         Err(_) => {
-            json!({ "hex": hex(bytes) })
+            json!({ "hex": pgraft_host::hex(bytes) })
         }
     }
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes that are spelled in hexadecimal.

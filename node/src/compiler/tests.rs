@@ -28,7 +28,7 @@ fn run(script: &str, component: &[u8], limit: Duration) -> Result<Vec<u8>, Compi
 
 fn refused(ended: Result<Vec<u8>, CompileError>) -> String {
     match ended {
-        Err(CompileError::Refused(why) | CompileError::Exhausted(why)) => why,
+        Err(CompileError::Refused(why)) => why,
         other => panic!("not refused: {other:?}"),
     }
 }

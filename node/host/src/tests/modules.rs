@@ -15,7 +15,7 @@ fn probe_module() -> Compiled {
 fn load(code: Code<'_>) -> Result<(), String> {
     match Machines::new(Place::Simulation, &[code]) {
         Ok(_) => Ok(()),
-        Err(Fault::Module { why, .. }) => Err(why),
+        Err(Fault::Module { why, .. } | Fault::Code { why, .. }) => Err(why),
         Err(fault) => panic!("{fault}"),
     }
 }

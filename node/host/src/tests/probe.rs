@@ -27,7 +27,7 @@
 //! `react` traps when woken, rejects an effect that failed, and takes one that worked; each after
 //! it wrote the row `reacted`. A query burns, grows, puts or traps likewise.
 
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use pgraft_hostile::Interface;
 
 const TEXT: &str = r#"(module
   (import "pgraft:machine/storage@0.1.0" "put" (func $put (param i32 i32 i32 i32)))
@@ -187,7 +187,7 @@ const TEXT: &str = r#"(module
 
 /// The guest's component.
 pub(crate) fn component() -> Vec<u8> {
-    component_of(TEXT)
+    pgraft_hostile::component(TEXT, Interface::default())
 }
 
 /// The guest under another version (`x` in x.0.0), which reads `schema` and migrates from 1 in
@@ -201,18 +201,8 @@ pub(crate) fn later(version: u8, schema: u8, steps: u8, traps: Option<u8>) -> Ve
     let text = replace(text, "1)) ;; schema", format!("{schema})) ;; schema"));
     let text = replace(text, "0 (; last step ;)", format!("{}", steps - 1));
     let traps = traps.unwrap_or(99);
-    component_of(&replace(text, "99 (; traps at step ;)", traps.to_string()))
-}
-
-/// A component of any core module in text that implements the interface.
-pub(crate) fn component_of(text: &str) -> Vec<u8> {
-    let mut core = wat::parse_str(text).unwrap();
-    let mut resolve = wit_parser::Resolve::new();
-    let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../statemachines/wit/v0.1");
-    let (package, _) = resolve.push_path(wit).unwrap();
-    let world = resolve.select_world(&[package], Some("machine")).unwrap();
-    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
+    let text = replace(text, "99 (; traps at step ;)", traps.to_string());
+    pgraft_hostile::component(&text, Interface::default())
 }
 
 /// A command for the probe.
