@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use pgraft_host::{Code, Machines, Place, Specification};
+use pgraft_host::{Code, Machines, Place, Specification, hex};
 use pgraft_judge::history::{Genesis, Run};
 use pgraft_judge::machine_spec::Origin;
 use pgraft_node::modules::Modules as Carried;
@@ -94,8 +94,8 @@ impl Modules {
         let told = run.machines.iter().find(|(name, _)| name == machine);
         let told = told.map_or("", |(_, sha256)| sha256.as_str());
         let own = self.carried.names().find(|(name, _)| name == machine).map(|(_, sha256)| sha256);
-        let Some(sha256) = own.filter(|own| hex(own) == told) else {
-            let own = own.map_or("none".to_owned(), hex);
+        let Some(sha256) = own.filter(|own| hex(*own) == told) else {
+            let own = own.map_or("none".to_owned(), |own| hex(own));
             let way = match is_built_in(machine) {
                 true => format!("judge it with the program of commit {}", run.commit),
                 false => "name its file with --machine".to_owned(),
@@ -114,8 +114,4 @@ impl Modules {
 /// Whether the program comes with the machine.
 pub fn is_built_in(name: &str) -> bool {
     pgraft_bundle::modules().iter().any(|module| module.name == name)
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -131,10 +131,8 @@ pub fn run(case: &Case<'_>) -> Result<Outcome, String> {
     };
     pgraft_sim_disk::seed_sqlite_randomness(case.seed.derive("sqlite").number());
     let folder = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
-    let machines = modules.names().map(|(name, sha256)| {
-        let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        (name.to_owned(), sha256)
-    });
+    let machines =
+        modules.names().map(|(name, sha256)| (name.to_owned(), pgraft_host::hex(sha256)));
     let header = Run {
         format: pgraft_judge::history::FORMAT,
         scenario: case.scenario.name.clone(),

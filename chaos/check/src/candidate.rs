@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pgraft_host::{Machines, Manifest, Place, Specification};
+use pgraft_host::{Machines, Manifest, Place, Specification, hex};
 use pgraft_model::machine::Module;
 
 /// A module.
@@ -52,6 +52,6 @@ impl Candidate {
 
     /// SHA-256 of the component: what names the module in a cluster.
     pub fn sha256(&self) -> String {
-        self.module.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.module.sha256)
     }
 }

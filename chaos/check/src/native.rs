@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use pgraft_host::{HostCode, Outcome, Rejection, Specification, State, Turn};
+use pgraft_host::{HostCode, Outcome, Rejection, Specification, State, Turn, hex};
 use pgraft_judge::Rank;
+use pgraft_sdk::native::serve::rows_digest;
 use serde_json::{Value, json};
 
 use crate::candidate::Candidate;
@@ -195,26 +196,4 @@ fn is_trap(outcome: &Outcome) -> bool {
 fn turn(function: &Specification, turn: &Turn) -> Value {
     let seed = function.seed(turn);
     json!({ "index": turn.index.0, "term": turn.term, "time_ms": turn.time_ms, "seed": seed })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The digest of rows that the protocol has: FNV-1a of 128 bits over each key and value, with their
-/// lengths before them.
-fn rows_digest<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
-    const START: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let mut digest = START;
-    let mut mix = |bytes: &[u8]| {
-        for byte in (bytes.len() as u32).to_le_bytes().iter().chain(bytes) {
-            digest = (digest ^ u128::from(*byte)).wrapping_mul(PRIME);
-        }
-    };
-    for (key, value) in rows {
-        mix(key);
-        mix(value);
-    }
-    format!("{digest:032x}")
 }

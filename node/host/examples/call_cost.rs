@@ -6,6 +6,7 @@
 //! ```
 //!
 //! Prints microseconds of this thread's CPU, the best of a few rounds; the machine should be quiet.
+//! What is applied is encoded before the clock starts; a round is long against the clock's tick.
 //! *Native* is the same work without an engine: the machine compiled for this computer (over rows
 //! in memory, the SDK's), plus the reads and writes that it makes, made directly on state.db. Both
 //! commit once per transaction. Not measured: raft.db, the network.
@@ -22,10 +23,10 @@ use pgraft_replica::{Committed, ConfState, Entry, EntryKind, Index, NodeId, Term
 use pgraft_sdk::native;
 use pgraft_store::{Disk, ReadTables as _, StateStore};
 use sha2::{Digest, Sha256};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-const ROUNDS: u32 = 7;
-const PER_ROUND: u64 = 10_000;
+const ROUNDS: u32 = 5;
+const PUTS_PER_ROUND: u64 = 20_000;
+const CALLS_PER_ROUND: u64 = 2_000_000;
 const KEYS: u64 = 10_000;
 const VALUE_BYTES: usize = 256;
 /// Calls to the host per command of the module that does nothing else.
@@ -62,14 +63,19 @@ fn kv_in_wasm(batch: u64) -> Done<f64> {
     let folder = tempfile::TempDir::new()?;
     let module = built_in("kv")?;
     let mut applier = applier(&folder, "kv", module.component, module.compiled)?;
-    fill(|key| apply(&mut applier, "kv", vec![put(key).encode()]))?;
-    let mut key = 0;
-    let begun = thread_cpu_ns()?;
-    for _ in 0..PER_ROUND / batch {
-        let commands = (0..batch).map(|_| put(next(&mut key)).encode()).collect();
-        apply(&mut applier, "kv", commands)?;
+    for key in 0..KEYS {
+        let filling = entry(&applier, 1, "kv", &[put(key).encode()]);
+        apply(&mut applier, &[filling])?;
     }
-    per(begun, PER_ROUND)
+    let entries: Vec<Committed> = (1..)
+        .zip(batches(batch))
+        .map(|(ahead, payloads)| entry(&applier, ahead, "kv", &payloads))
+        .collect();
+    let begun = thread_cpu_ns()?;
+    for entry in &entries {
+        apply(&mut applier, std::slice::from_ref(entry))?;
+    }
+    per(begun, PUTS_PER_ROUND)
 }
 
 /// The machine compiled for this computer over rows in memory, and what it reads and writes per
@@ -79,30 +85,33 @@ fn kv_natively(batch: u64) -> Done<f64> {
     let mut store = store(&folder)?;
     let mut machine = native::Host::<Kv>::new();
     let mut revision = 0;
-    fill(|key| entry_natively(&mut store, &mut machine, &[key], &mut revision))?;
-    let mut key = 0;
-    let begun = thread_cpu_ns()?;
-    for _ in 0..PER_ROUND / batch {
-        let keys: Vec<u64> = (0..batch).map(|_| next(&mut key)).collect();
-        entry_natively(&mut store, &mut machine, &keys, &mut revision)?;
+    for key in 0..KEYS {
+        let payload = put(key).encode();
+        entry_natively(&mut store, &mut machine, &[(key, payload)], &mut revision)?;
     }
-    per(begun, PER_ROUND)
+    let entries: Vec<Vec<(u64, Vec<u8>)>> = keys(batch)
+        .map(|keys| keys.into_iter().map(|key| (key, put(key).encode())).collect())
+        .collect();
+    let begun = thread_cpu_ns()?;
+    for entry in &entries {
+        entry_natively(&mut store, &mut machine, entry, &mut revision)?;
+    }
+    per(begun, PUTS_PER_ROUND)
 }
 
 fn entry_natively(
     store: &mut StateStore,
     machine: &mut native::Host<Kv>,
-    keys: &[u64],
+    puts: &[(u64, Vec<u8>)],
     revision: &mut u64,
 ) -> Done<()> {
-    let payloads: Vec<Vec<u8>> = keys.iter().map(|key| put(*key).encode()).collect();
-    let borrowed: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-    let outcomes = machine.apply_batch(*revision, &borrowed);
+    let payloads: Vec<&[u8]> = puts.iter().map(|(_, payload)| payload.as_slice()).collect();
+    let outcomes = machine.apply_batch(*revision, &payloads);
     assert!(outcomes.iter().all(Result::is_ok));
     black_box(machine.take_events());
     in_transaction(store, |store| {
         black_box(store.scan(KV, b"r", b"s", 1, 1 << 16, true, true)?);
-        for key in keys {
+        for (key, _) in puts {
             *revision += 1;
             let current = [&b"c"[..], name(*key).as_bytes()].concat();
             let change = [&b"r"[..], &revision.to_be_bytes(), &[0; 4]].concat();
@@ -132,23 +141,27 @@ fn in_transaction(
 }
 
 /// Microseconds of CPU per call to the host, of a module that does nothing else.
-fn calls_in_wasm(body: &str, batch: u64) -> Done<f64> {
+fn calls_in_wasm(call: &str, batch: u64) -> Done<f64> {
     let folder = tempfile::TempDir::new()?;
-    let component = component(body)?;
+    let component = pgraft_hostile::machine("", &LOOP.replace("CALL", call));
     let compiled = pgraft_engine::precompile(&component)?;
     let mut applier = applier(&folder, "calls", &component, &compiled)?;
+    let payloads = vec![vec![7; 16]; usize::try_from(batch)?];
+    let entries: Vec<Committed> = (1..=CALLS_PER_ROUND / (CALLS * batch))
+        .map(|ahead| entry(&applier, ahead, "calls", &payloads))
+        .collect();
     let begun = thread_cpu_ns()?;
-    for _ in 0..PER_ROUND / (CALLS * batch.min(10)) {
-        apply(&mut applier, "calls", vec![vec![7; 16]; usize::try_from(batch)?])?;
+    for entry in &entries {
+        apply(&mut applier, std::slice::from_ref(entry))?;
     }
-    per(begun, PER_ROUND / (CALLS * batch.min(10)) * batch * CALLS)
+    per(begun, CALLS_PER_ROUND)
 }
 
 fn calls_natively(name: &str, batch: u64) -> Done<f64> {
     let folder = tempfile::TempDir::new()?;
     let mut store = store(&folder)?;
     let begun = thread_cpu_ns()?;
-    for _ in 0..PER_ROUND / (CALLS * batch.min(10)) {
+    for _ in 0..CALLS_PER_ROUND / (CALLS * batch) {
         in_transaction(&mut store, |store| {
             for _ in 0..batch * CALLS {
                 match name {
@@ -159,62 +172,17 @@ fn calls_natively(name: &str, batch: u64) -> Done<f64> {
             Ok(())
         })?;
     }
-    per(begun, PER_ROUND / (CALLS * batch.min(10)) * batch * CALLS)
+    per(begun, CALLS_PER_ROUND)
 }
 
-const GET: &str = "(drop (call $get (local.get $in) (i32.const 16) (i32.const 512)))";
+const GET: &str = "(call $get (local.get $in) (i32.const 16) (i32.const 512))";
 const PUT: &str = "(call $put (local.get $in) (i32.const 16) (local.get $in) (i32.const 16))";
-/// A guest whose commands call the host a hundred times.
-const GUEST: &str = r#"(module
-  (import "pgraft:machine/storage@0.1.0" "get" (func $get0 (param i32 i32 i32)))
-  (import "pgraft:machine/storage@0.1.0" "put" (func $put (param i32 i32 i32 i32)))
-  (memory (export "memory") 64)
-  (global $heap (mut i32) (i32.const 4096))
-  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-    (local $at i32)
-    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
-    (global.set $heap (i32.add (local.get $at) (local.get 3)))
-    (local.get $at))
-  (func $get (param i32 i32 i32) (result i32)
-    (call $get0 (local.get 0) (local.get 1) (local.get 2)) (i32.const 0))
-  (func $do (param $in i32) (local $n i32)
-    (local.set $n (i32.const 100))
+/// What a command does: a hundred calls to the host.
+const LOOP: &str = "(local.set $n (i32.const 100))
     (loop $again
-      BODY
+      CALL
       (local.set $n (i32.sub (local.get $n) (i32.const 1)))
-      (br_if $again (local.get $n))))
-  (func (export "pgraft:machine/guest@0.1.0#apply")
-    (param i64 i64 i64 i64) (param $commands i32) (param $count i32) (result i32) (local $i i32)
-    (i32.store (i32.const 64) (i32.const 1024))
-    (i32.store (i32.const 68) (local.get $count))
-    (loop $next
-      (call $do (i32.load offset=24
-        (i32.add (local.get $commands) (i32.mul (local.get $i) (i32.const 32)))))
-      (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br_if $next (i32.lt_u (local.get $i) (local.get $count))))
-    (i32.const 64))
-  (func $fine (result i32) (i32.const 64))
-  (func (export "pgraft:machine/guest@0.1.0#query")
-    (param i64 i64 i64 i64 i32 i32) (result i32) (call $fine))
-  (func (export "pgraft:machine/guest@0.1.0#react")
-    (param i64 i64 i64 i64 i32 i64 i32 i32 i32 i32) (result i32) (call $fine))
-  (func (export "pgraft:machine/guest@0.1.0#init")
-    (param i64 i64 i64 i64 i32 i32) (result i32) (call $fine))
-  (func (export "pgraft:machine/guest@0.1.0#check")
-    (param i64 i64 i64 i64 i32 i32 i64 i64 i32 i32) (result i32) (call $fine))
-  (func (export "pgraft:machine/guest@0.1.0#migrate")
-    (param i64 i64 i64 i64 i32 i32) (result i32) (call $fine))
-  (func (export "pgraft:machine/guest@0.1.0#describe") (result i32) (call $fine)))"#;
-
-fn component(body: &str) -> Done<Vec<u8>> {
-    let mut core = wat::parse_str(GUEST.replace("BODY", body))?;
-    let mut resolve = wit_parser::Resolve::new();
-    let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../statemachines/wit/v0.1");
-    let (package, _) = resolve.push_path(wit)?;
-    let world = resolve.select_world(&[package], Some("machine"))?;
-    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8)?;
-    Ok(ComponentEncoder::default().module(&core)?.encode()?)
-}
+      (br_if $again (local.get $n)))";
 
 /// The keyspace of the machine in the native rounds.
 const KV: u32 = 3;
@@ -246,36 +214,40 @@ fn applier(
     Ok(applier)
 }
 
-fn apply(applier: &mut Applier, machine: &str, payloads: Vec<Vec<u8>>) -> Done<()> {
-    let command = |payload: Vec<u8>| Command::Machine {
+/// The entry that comes `ahead` of those that `applier` has applied.
+fn entry(applier: &Applier, ahead: u64, machine: &str, payloads: &[Vec<u8>]) -> Committed {
+    let command = |payload: &Vec<u8>| Command::Machine {
         machine: machine.to_owned(),
         principal: "bench".to_owned(),
         session: 0,
         seq: 0,
         acked_below: 0,
-        payload: payload.into(),
+        payload: payload.clone().into(),
     };
-    let commands: Vec<Bytes> =
-        payloads.into_iter().map(|payload| command(payload).encode()).collect();
-    let index = applier.meta().applied.next();
+    let commands: Vec<Bytes> = payloads.iter().map(|payload| command(payload).encode()).collect();
+    let index = Index(applier.meta().applied.0 + ahead);
     let data = Body { time_ms: index.0, entropy: index.0, commands }.encode();
     let entry = Entry { index, term: Term(1), kind: EntryKind::Normal, data };
-    let committed = Committed { entry, conf_change: None, tickets: Vec::new() };
-    let applied = applier.apply(&[committed])?;
-    assert!(applied[0].outcomes.iter().all(Result::is_ok), "{:?}", applied[0].outcomes[0]);
-    assert_ne!(applied[0].index, Index::ZERO);
+    Committed { entry, conf_change: None, tickets: Vec::new() }
+}
+
+fn apply(applier: &mut Applier, entries: &[Committed]) -> Done<()> {
+    for applied in applier.apply(entries)? {
+        assert!(applied.outcomes.iter().all(Result::is_ok), "{:?}", applied.outcomes[0]);
+    }
     Ok(())
 }
 
-/// Every key once, so that the store is not empty.
-fn fill(mut put: impl FnMut(u64) -> Done<()>) -> Done<()> {
-    (0..KEYS).try_for_each(&mut put)
+/// The keys of a round, spread so that pages are touched as clients would touch them.
+fn keys(batch: u64) -> impl Iterator<Item = Vec<u64>> {
+    let spread = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % KEYS;
+    let entries = PUTS_PER_ROUND / batch;
+    (0..entries).map(move |entry| (0..batch).map(|at| spread(entry * batch + at)).collect())
 }
 
-fn next(key: &mut u64) -> u64 {
-    *key += 1;
-    // Spread over the keys, so that pages are touched as clients would touch them.
-    key.wrapping_mul(0x9e37_79b9_7f4a_7c15) % KEYS
+/// The commands of a round.
+fn batches(batch: u64) -> impl Iterator<Item = Vec<Vec<u8>>> {
+    keys(batch).map(|keys| keys.into_iter().map(|key| put(key).encode()).collect())
 }
 
 fn name(key: u64) -> String {

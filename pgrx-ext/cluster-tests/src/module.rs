@@ -1,6 +1,8 @@
 //! Modules of state machines for tests: built from their projects, as literals of SQL.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
 
 use crate::tree::root;
 
@@ -21,6 +23,25 @@ impl Module {
         }
         let built = rust.build(&root().join("target/guests"));
         Module(built.unwrap_or_else(|e| panic!("{project}: {e}")).1)
+    }
+
+    /// Builds the project that `pgraft machine new NAME` makes.
+    ///
+    /// # Panics
+    /// When that program is not built, or the project does not build.
+    pub fn of_new_project(name: &str) -> Module {
+        let check = root().join("target/debug/pgraft-check");
+        assert!(check.exists(), "build it: cargo build");
+        let within = root().join("target/cluster-tests-projects");
+        if within.exists() {
+            fs::remove_dir_all(&within).expect("the projects of an earlier run go");
+        }
+        fs::create_dir_all(&within).expect("a folder for the project");
+        let status = Command::new(check).args(["new", name, "--within"]).arg(&within).status();
+        assert!(status.expect("pgraft-check starts").success(), "pgraft-check new {name}");
+        let built =
+            pgraft_build::Rust::new(&within.join(name)).build(&root().join("target/guests"));
+        Module(built.unwrap_or_else(|e| panic!("{name}: {e}")).1)
     }
 
     /// Any bytes.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use pgraft_host::limits::{Limits, MACHINES_MAX};
 use pgraft_host::{
     Change, HostCode, MACHINES, NewLimits, Outcome, Progress, Rejection, Sha256Bytes,
-    Specification, State, Turn, is_name,
+    Specification, State, Turn, hex, is_name,
 };
 
 use super::{Difference, Entry, Given, Machine, ReplayedLog, Shape, Way, emitted, is_rejection};
@@ -169,8 +169,10 @@ impl ReplayedLog {
     fn module(&self, name: &str, sha256: &Sha256Bytes) -> Result<Specification, Difference> {
         let of_library = self.library.as_ref();
         let unknown = || {
-            let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-            Difference::Engine(format!("{name} comes to run module {hex}, which is not known here"))
+            let module = hex(sha256);
+            Difference::Engine(format!(
+                "{name} comes to run module {module}, which is unknown here"
+            ))
         };
         let library = of_library.ok_or_else(unknown)?;
         let module = Specification::new(library, name, sha256).map_err(|_| unknown())?;
