@@ -8,8 +8,8 @@
 //! Prints microseconds of this thread's CPU, the best of a few rounds; the machine should be quiet.
 //! What is applied is encoded before the clock starts; a round is long against the clock's tick.
 //! *Native* is the same work without an engine: the machine compiled for this computer (over rows
-//! in memory, the SDK's), plus the reads and writes that it makes, made directly on state.db. Both
-//! commit once per transaction. Not measured: raft.db, the network.
+//! in memory, the SDK's), plus the reads, writes and savepoints that it makes, made directly on
+//! state.db. Both commit once per transaction. Not measured: raft.db, the network.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -63,8 +63,9 @@ fn kv_in_wasm(batch: u64) -> Done<f64> {
     let folder = tempfile::TempDir::new()?;
     let module = built_in("kv")?;
     let mut applier = applier(&folder, "kv", module.component, module.compiled)?;
-    for key in 0..KEYS {
-        let filling = entry(&applier, 1, "kv", &[put(key).encode()]);
+    let all: Vec<Vec<u8>> = (0..KEYS).map(|key| put(key).encode()).collect();
+    for some in all.chunks(100) {
+        let filling = entry(&applier, 1, "kv", some);
         apply(&mut applier, &[filling])?;
     }
     let entries: Vec<Committed> = (1..)
@@ -85,9 +86,9 @@ fn kv_natively(batch: u64) -> Done<f64> {
     let mut store = store(&folder)?;
     let mut machine = native::Host::<Kv>::new();
     let mut revision = 0;
-    for key in 0..KEYS {
-        let payload = put(key).encode();
-        entry_natively(&mut store, &mut machine, &[(key, payload)], &mut revision)?;
+    let all: Vec<(u64, Vec<u8>)> = (0..KEYS).map(|key| (key, put(key).encode())).collect();
+    for some in all.chunks(100) {
+        entry_natively(&mut store, &mut machine, some, &mut revision)?;
     }
     let entries: Vec<Vec<(u64, Vec<u8>)>> = keys(batch)
         .map(|keys| keys.into_iter().map(|key| (key, put(key).encode())).collect())
@@ -112,12 +113,14 @@ fn entry_natively(
     in_transaction(store, |store| {
         black_box(store.scan(KV, b"r", b"s", 1, 1 << 16, true, true)?);
         for (key, _) in puts {
+            store.savepoint()?;
             *revision += 1;
             let current = [&b"c"[..], name(*key).as_bytes()].concat();
             let change = [&b"r"[..], &revision.to_be_bytes(), &[0; 4]].concat();
             black_box(store.get(KV, &current)?);
             store.put(KV, &change, &[7; VALUE_BYTES + 24])?;
             store.put(KV, &current, &[7; 10])?;
+            store.release()?;
         }
         Ok(())
     })

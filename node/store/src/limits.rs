@@ -32,6 +32,8 @@ pub const VALUE_BYTES_MAX: usize = 16 << 20;
 pub const MACHINES_MAX: usize = 4_096;
 /// Nodes in each list of a configuration.
 pub const CONF_NODES_MAX: usize = 4_096;
+/// Bytes of old rows that a savepoint copies before it leaves the rest to SQLite's savepoints.
+pub(crate) const UNDO_BYTES_MAX: usize = 1 << 20;
 /// Nested savepoints.
 pub const SAVEPOINTS_MAX: usize = 64;
 /// Bytes of one snapshot chunk, header included.

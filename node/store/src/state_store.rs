@@ -12,7 +12,7 @@ use crate::digest::{AllTotals, RowHasher, RowShare, Totals};
 use crate::fault::Doing;
 use crate::limits::{KEY_BYTES_MAX, SAVEPOINTS_MAX, VALUE_BYTES_MAX};
 use crate::meta::encode_row;
-use crate::savepoint::Level;
+use crate::savepoint::{Level, Undo};
 use crate::tables::{Page, ReadTables, Scan, Tables, walk};
 use crate::{Disk, Fault, Meta, OpenError, state_schema};
 
@@ -171,7 +171,6 @@ impl StateStore {
             OldRow::Absent => None,
             OldRow::Differs(share) => Some(share),
         };
-        self.tell_sqlite()?;
         let outcome = self
             .connection
             .prepare_cached(PUT)
@@ -200,7 +199,6 @@ impl StateStore {
             OldRow::Differs(share) => share,
             OldRow::Same => unreachable!("there is no new value to be the same as"),
         };
-        self.tell_sqlite()?;
         let outcome = self
             .connection
             .prepare_cached(DELETE)
@@ -235,7 +233,7 @@ impl StateStore {
         if gone.is_empty() {
             return Ok(0);
         }
-        self.tell_sqlite()?;
+        self.leave_to_sqlite()?;
         let outcome = if end.is_empty() {
             let statement = self.connection.prepare_cached(DELETE_REST);
             statement.and_then(|mut statement| statement.execute((machine, start)))
@@ -275,7 +273,8 @@ impl StateStore {
     /// # Panics
     /// When there is none.
     pub fn release(&mut self) -> Result<(), Fault> {
-        if self.top_savepoint().opened {
+        let [.., below, top] = &self.levels[..] else { panic!("no savepoint is open") };
+        if top.opened && below.opened {
             self.run("RELEASE s", "end a savepoint")?;
         }
         let level = self.levels.pop().expect("the savepoint looked at");
@@ -291,9 +290,15 @@ impl StateStore {
     /// # Panics
     /// When there is none.
     pub fn rollback_to(&mut self) -> Result<(), Fault> {
-        if self.top_savepoint().opened {
+        self.usable()?;
+        let [_, .., top] = &mut self.levels[..] else { panic!("no savepoint is open") };
+        let (opened, rows) = (top.opened, top.take_rows());
+        if opened {
             self.run("ROLLBACK TO s", "undo a savepoint")?;
             self.run("RELEASE s", "end a savepoint")?;
+        }
+        for undo in rows {
+            self.put_back(&undo)?;
         }
         let level = self.levels.pop().expect("the savepoint looked at");
         level.restore(&mut self.totals, &mut self.meta);
@@ -359,15 +364,14 @@ impl StateStore {
         self.seen(outcome).map(|_| ())
     }
 
-    fn top_savepoint(&self) -> &Level {
-        assert!(self.levels.len() > 1, "no savepoint is open");
-        self.levels.last().expect("more than one")
-    }
-
-    /// What stands under the key, for the digest; `new` saves writing what is there already.
+    /// What stands under the key, for the digest and kept by the top level; `new` saves writing
+    /// what is there already.
     fn old_row(&mut self, machine: u32, key: &[u8], new: Option<&[u8]>) -> Result<OldRow, Fault> {
         self.usable()?;
-        assert!(!self.levels.is_empty(), "rows change inside a transaction");
+        if self.levels.last().expect("rows change inside a transaction").is_full() {
+            self.leave_to_sqlite()?;
+        }
+        let top = self.levels.last_mut().expect("it was there");
         let hasher = &mut self.hasher;
         let found = self.connection.prepare_cached(GET).and_then(|mut statement| {
             let row = statement.query_row((machine, key), |row| {
@@ -375,22 +379,41 @@ impl StateStore {
                 if new == Some(value) {
                     return Ok(OldRow::Same);
                 }
+                top.keep_row(machine, key, Some(value));
                 Ok(OldRow::Differs(hasher.share(machine, key, value)))
             });
             row.optional()
         });
         let found = self.seen(found.doing("read a row before it changes", &self.path))?;
+        if found.is_none() && new.is_some() {
+            self.levels.last_mut().expect("it was there").keep_row(machine, key, None);
+        }
         Ok(found.unwrap_or(OldRow::Absent))
     }
 
-    /// Opens in SQLite the savepoints it was not told of yet.
-    fn tell_sqlite(&mut self) -> Result<(), Fault> {
-        let first = self.levels.iter().rposition(|level| level.opened).map_or(0, |last| last + 1);
-        for place in first..self.levels.len() {
+    /// Has SQLite keep what changes from now on, in case the top level is undone.
+    fn leave_to_sqlite(&mut self) -> Result<(), Fault> {
+        if !self.levels.last().expect("rows change inside a transaction").opened {
             self.run("SAVEPOINT s", "begin a savepoint")?;
-            self.levels[place].opened = true;
+            self.levels.last_mut().expect("it was there").opened = true;
         }
         Ok(())
+    }
+
+    /// Puts a row back as it was.
+    fn put_back(&self, undo: &Undo) -> Result<(), Fault> {
+        let (machine, key) = (undo.machine, &*undo.key);
+        let outcome = match &undo.before {
+            Some(value) => {
+                let statement = self.connection.prepare_cached(PUT);
+                statement.and_then(|mut statement| statement.execute((machine, key, &**value)))
+            }
+            None => {
+                let statement = self.connection.prepare_cached(DELETE);
+                statement.and_then(|mut statement| statement.execute((machine, key)))
+            }
+        };
+        self.seen(outcome.doing("put a row back", &self.path)).map(|_| ())
     }
 
     /// The totals of a machine, about to change.

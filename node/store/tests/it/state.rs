@@ -121,6 +121,42 @@ fn savepoints_nest_and_undo_one_by_one() {
     store.verify_digests().unwrap();
 }
 
+/// More than a savepoint copies: SQLite keeps the rest, and hands it down with the savepoint.
+#[test]
+fn savepoints_with_large_rows_nest_and_undo() {
+    let (_dir, _disk, mut store) = opened();
+    let large = |byte: u8| vec![byte; 600 << 10];
+    store.begin().unwrap();
+    for key in 0..4_u8 {
+        store.put(1, &[key], &large(key)).unwrap();
+    }
+    let digest = store.digest(1);
+    store.savepoint().unwrap();
+    store.put(1, b"small", b"1").unwrap();
+    store.savepoint().unwrap();
+    for key in 0..4_u8 {
+        store.put(1, &[key], &large(9)).unwrap();
+    }
+    store.savepoint().unwrap();
+    assert!(store.delete(1, &[3]).unwrap());
+    store.put(1, &[0], b"0").unwrap();
+    store.rollback_to().unwrap();
+    assert_eq!(store.get(1, &[3]).unwrap(), Some(large(9)));
+    store.savepoint().unwrap();
+    assert!(store.delete(1, &[2]).unwrap());
+    store.release().unwrap();
+    store.release().unwrap();
+    store.put(1, b"small", b"2").unwrap();
+    store.verify_digests().unwrap();
+    store.rollback_to().unwrap();
+    assert_eq!(store.digest(1), digest);
+    store.verify_digests().unwrap();
+    store.commit().unwrap();
+    store.begin().unwrap();
+    assert_eq!(store.get(1, &[2]).unwrap(), Some(large(2)));
+    store.rollback().unwrap();
+}
+
 #[test]
 fn scan_pages_forward_backward_and_keys_only() {
     let (_dir, _disk, mut store) = opened();
