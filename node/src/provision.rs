@@ -160,3 +160,6 @@ impl Provision {
 pub(crate) fn short(sha256: &Sha256Bytes) -> String {
     hex(&sha256[..6])
 }
+
+#[cfg(test)]
+mod tests;
